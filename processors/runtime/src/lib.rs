@@ -1,1 +1,28 @@
-//! See `Cargo.toml`.
+//! The engine: events, the three traits, routes and their delivery.
+//!
+//! A **source** turns what an application says into events on one topic, a **processor** reads
+//! topics and writes topics, a **sink** delivers a topic to one application. Each is a **route** of a
+//! **pipeline**. One rule holds everything: *an offset never passes an event until its target or its
+//! dead-letter topic has acknowledged it.*
+
+pub mod connector;
+pub mod event;
+pub mod expression;
+pub mod fault;
+pub mod options;
+pub mod processor;
+pub mod publisher;
+pub mod shutdown;
+pub mod sink;
+pub mod source;
+
+pub use connector::Catalogue;
+pub use event::{Event, Headers};
+pub use fault::{Domain, Fault, Retry};
+pub use processor::{Emit, Processor};
+pub use shutdown::{Shutdown, ShutdownTrigger};
+pub use sink::{Delivery, Order, Sink};
+pub use source::{Draft, Publisher, Source};
+
+/// The value of an event: what an Avro payload decodes to and what VRL works on.
+pub use vrl::value::Value;

@@ -1,0 +1,165 @@
+//! An event: one record of a topic, with the headers that Passerelle keeps.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::Value;
+
+/// The event's id, unique within its source (CloudEvents `id`).
+pub const CE_ID: &str = "ce_id";
+/// The application or source that said it (CloudEvents `source`).
+pub const CE_SOURCE: &str = "ce_source";
+/// What kind of event it is (CloudEvents `type`).
+pub const CE_TYPE: &str = "ce_type";
+/// When the application says that it happened, RFC 3339. Kafka's timestamp is the receipt.
+pub const CE_TIME: &str = "ce_time";
+/// W3C trace context.
+pub const TRACEPARENT: &str = "traceparent";
+/// When Passerelle received it: milliseconds since the Unix epoch, as decimal text.
+pub const RECEIVED: &str = "passerelle_received";
+/// Present on events that a replay sent again.
+pub const REPLAY: &str = "passerelle_replay";
+
+/// The headers kept through processors.
+pub const KEPT: [&str; 7] = [CE_ID, CE_SOURCE, CE_TYPE, CE_TIME, TRACEPARENT, RECEIVED, REPLAY];
+
+/// An event's headers, in order, names repeated as received.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(String, Option<Bytes>)>);
+
+impl Headers {
+    /// The last header of this name as text, if it is there and is UTF-8.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// The last header of this name, if it has a value.
+    pub fn get(&self, name: &str) -> Option<&Bytes> {
+        let (_, value) = self.0.iter().rev().find(|(key, _)| key == name)?;
+        value.as_ref()
+    }
+
+    /// Adds a header after the others.
+    pub fn push(&mut self, name: impl Into<String>, value: Option<Bytes>) {
+        self.0.push((name.into(), value));
+    }
+
+    /// Replaces every header of this name by one.
+    pub fn set(&mut self, name: &str, value: impl Into<Bytes>) {
+        self.0.retain(|(key, _)| key != name);
+        self.push(name, Some(value.into()));
+    }
+
+    /// All headers in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&Bytes>)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_ref()))
+    }
+
+    /// Those that travel through processors ([`KEPT`]).
+    pub fn kept(&self) -> Headers {
+        Headers(self.0.iter().filter(|(name, _)| KEPT.contains(&name.as_str())).cloned().collect())
+    }
+}
+
+impl FromIterator<(String, Option<Bytes>)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (String, Option<Bytes>)>>(headers: I) -> Self {
+        Headers(headers.into_iter().collect())
+    }
+}
+
+/// One record read from a topic.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// The topic it was read from.
+    pub topic: Arc<str>,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset in the partition.
+    pub offset: i64,
+    /// Kafka's timestamp, the receipt: milliseconds since the Unix epoch.
+    pub timestamp: i64,
+    /// The record's key as it lies in the topic.
+    pub key: Option<Bytes>,
+    /// The record's value as it lies in the topic; `None` is a tombstone.
+    pub payload: Option<Bytes>,
+    /// Its headers.
+    pub headers: Headers,
+    /// The payload decoded by the runtime; `None` for a tombstone and on routes that only move bytes.
+    pub value: Option<Value>,
+}
+
+impl Event {
+    /// The event's id: `ce_id`, or its place in the topic (`topic/partition/offset`) when whoever
+    /// produced it gave none.
+    pub fn id(&self) -> String {
+        match self.headers.text(CE_ID) {
+            Some(id) => id.to_owned(),
+            None => format!("{}/{}/{}", self.topic, self.partition, self.offset),
+        }
+    }
+
+    /// When Passerelle received it, in milliseconds since the Unix epoch; Kafka's timestamp when the
+    /// header is missing.
+    pub fn received(&self) -> i64 {
+        self.headers.text(RECEIVED).and_then(|text| text.parse().ok()).unwrap_or(self.timestamp)
+    }
+
+    /// The key as text, for logs and templates (lossy where it is not UTF-8).
+    pub fn key_text(&self) -> Option<String> {
+        self.key.as_ref().map(|key| String::from_utf8_lossy(key).into_owned())
+    }
+
+    /// The idempotency key of this event at the target of `route`: the same over retries, restarts
+    /// and replays. A hash of `ce_source`, the id and the route, 32 hex digits.
+    pub fn idempotency_key(&self, route: &str) -> String {
+        use sha2::{Digest, Sha256};
+        let mut hash = Sha256::new();
+        for part in [self.headers.text(CE_SOURCE).unwrap_or(&self.topic), &self.id(), route] {
+            // The length goes first so that no two lists of parts read the same.
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        hex::encode(&hash.finalize()[..16])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(id: Option<&str>) -> Event {
+        let mut headers = Headers::default();
+        if let Some(id) = id {
+            headers.set(CE_ID, id.to_owned());
+        }
+        Event {
+            topic: "shop.orders".into(),
+            partition: 3,
+            offset: 42,
+            timestamp: 1_000,
+            key: None,
+            payload: None,
+            headers,
+            value: None,
+        }
+    }
+
+    #[test]
+    fn an_event_without_an_id_is_named_by_its_place() {
+        assert_eq!(event(None).id(), "shop.orders/3/42");
+        assert_eq!(event(Some("evt_1")).id(), "evt_1");
+    }
+
+    #[test]
+    fn the_idempotency_key_depends_on_the_id_and_the_route_and_on_nothing_else() {
+        let mut again = event(Some("evt_1"));
+        (again.partition, again.offset) = (0, 7);
+        assert_eq!(
+            event(Some("evt_1")).idempotency_key("orders/sales"),
+            again.idempotency_key("orders/sales")
+        );
+        assert_ne!(again.idempotency_key("orders/sales"), again.idempotency_key("orders/mail"));
+        assert_ne!(event(Some("evt_2")).idempotency_key("r"), again.idempotency_key("r"));
+    }
+}

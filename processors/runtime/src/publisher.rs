@@ -1,0 +1,85 @@
+//! How a source puts events on its topic.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{Draft, Fault};
+
+/// Where an event landed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// The partition.
+    pub partition: i32,
+    /// Its offset there.
+    pub offset: i64,
+}
+
+/// An event kept as it came because it cannot be one of the topic's: it goes to the source's dead
+/// letters, byte for byte.
+#[derive(Debug, Clone)]
+pub struct Rejected {
+    /// The application's id of it.
+    pub id: String,
+    /// The bytes as received.
+    pub body: Bytes,
+    /// What came with it (content type, the application's own headers), without secrets.
+    pub headers: Vec<(String, String)>,
+    /// When it was received, milliseconds since the Unix epoch.
+    pub received: i64,
+}
+
+/// What stands behind a [`Publisher`]: Kafka, or a test's list.
+#[async_trait]
+pub trait Outlet: Send + Sync {
+    /// Encodes and writes an event; returns once Kafka has acknowledged it.
+    async fn send(&self, draft: Draft) -> Result<Placed, Fault>;
+
+    /// Keeps a rejected event in the source's dead letters; returns once Kafka has acknowledged it.
+    async fn reject(&self, rejected: Rejected, cause: &Fault) -> Result<Placed, Fault>;
+
+    /// The ids of the events that this source has on its topic and in its dead letters, received
+    /// since `since` (milliseconds since the Unix epoch), the oldest first, at most the last
+    /// `at_most`.
+    async fn recent_ids(
+        &self,
+        since: i64,
+        at_most: usize,
+    ) -> Result<VecDeque<(String, i64)>, Fault>;
+
+    /// Whether events can be written now: `Err` says why not (the broker is away, the topic is
+    /// missing).
+    fn available(&self) -> Result<(), Fault>;
+
+    /// The source can receive from now on.
+    fn ready(&self);
+}
+
+/// Puts a source's events on its topic. Cheap to clone.
+#[derive(Clone)]
+pub struct Publisher {
+    outlet: Arc<dyn Outlet>,
+    schema: Option<schemas::Schema>,
+}
+
+impl Publisher {
+    /// A publisher over an outlet, for a topic with this schema.
+    pub fn new(outlet: Arc<dyn Outlet>, schema: Option<schemas::Schema>) -> Self {
+        Self { outlet, schema }
+    }
+
+    /// The schema of the topic, to read the application's data with.
+    pub fn schema(&self) -> Option<&schemas::Schema> {
+        self.schema.as_ref()
+    }
+}
+
+impl std::ops::Deref for Publisher {
+    type Target = dyn Outlet;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.outlet
+    }
+}
