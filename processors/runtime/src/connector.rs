@@ -33,6 +33,8 @@ pub struct Setup {
     pub output_schema: Option<schemas::Schema>,
     /// The folder of the pipeline file: relative paths start here.
     pub folder: PathBuf,
+    /// Where the pipeline's sources listen for HTTP (`http: { listen: … }`).
+    pub listen: std::net::SocketAddr,
     /// Things that routes of one process share (listeners, clients).
     pub shared: Shared,
 }
