@@ -1,0 +1,148 @@
+//! One HTTP listener for all the webhook sources of an address.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use engine::{Fault, Shutdown};
+use futures::future::BoxFuture;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+use super::answer::Answer;
+
+/// Calls served at once, at most; each may hold a body.
+const AT_ONCE: usize = 1_024;
+
+/// How long calls under way may take once the last source of an address stops.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What a source does with a call to its path.
+pub type Handler = Arc<dyn Fn(Request) -> BoxFuture<'static, Answer> + Send + Sync>;
+
+type Paths = Arc<RwLock<HashMap<String, Handler>>>;
+
+/// The listeners of this process, by address.
+#[derive(Default)]
+pub struct Listeners(Mutex<HashMap<SocketAddr, Arc<Listener>>>);
+
+/// The sources that listen on one address.
+struct Listener {
+    paths: Paths,
+    /// The socket is bound by whichever source comes first, and only once.
+    bound: tokio::sync::Mutex<Option<watch::Sender<()>>>,
+}
+
+impl Listeners {
+    /// Serves `path` on `address` until `stop`; calls `ready` once calls can arrive.
+    ///
+    /// # Errors
+    /// A `Config` fault when the path is taken or the address cannot be bound.
+    pub async fn serve(
+        &self,
+        address: SocketAddr,
+        path: &str,
+        handler: Handler,
+        ready: impl FnOnce(),
+        stop: &Shutdown,
+    ) -> Result<(), Fault> {
+        let listener = self.listener(address);
+        listener.add(path, handler)?;
+        let opened = listener.open(address).await;
+        if opened.is_ok() {
+            ready();
+            stop.requested().await;
+        }
+        listener.remove(path).await;
+        opened
+    }
+
+    fn listener(&self, address: SocketAddr) -> Arc<Listener> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Listener { paths: Paths::default(), bound: tokio::sync::Mutex::default() });
+        Arc::clone(all.entry(address).or_insert_with(new))
+    }
+}
+
+impl Listener {
+    fn add(&self, path: &str, handler: Handler) -> Result<(), Fault> {
+        let mut paths = self.paths.write().unwrap_or_else(PoisonError::into_inner);
+        if paths.contains_key(path) {
+            return Err(Fault::config("path_taken", format!("Two sources listen on the path {path}: give one of them another.")));
+        }
+        paths.insert(path.to_owned(), handler);
+        Ok(())
+    }
+
+    /// Takes the path away; the last one closes the listener.
+    async fn remove(&self, path: &str) {
+        // Held over both steps: a source that comes in between opens the listener anew.
+        let mut bound = self.bound.lock().await;
+        let left = {
+            let mut paths = self.paths.write().unwrap_or_else(PoisonError::into_inner);
+            paths.remove(path);
+            paths.len()
+        };
+        if left > 0 {
+            return;
+        }
+        if let Some(close) = bound.take() {
+            close.send_replace(());
+            // The server's task holds the receiver until its last call is answered.
+            let _ = tokio::time::timeout(DRAIN, close.closed()).await;
+        }
+    }
+
+    async fn open(&self, address: SocketAddr) -> Result<(), Fault> {
+        let mut bound = self.bound.lock().await;
+        if bound.is_some() {
+            return Ok(());
+        }
+        let socket = TcpListener::bind(address).await.map_err(|error| {
+            Fault::remote("listen", format!("Cannot listen on {address} for webhooks: {error}. Is another process listening there?"))
+        })?;
+        let (close, mut closing) = watch::channel(());
+        let service = Service { paths: Arc::clone(&self.paths), slots: Arc::new(Semaphore::new(AT_ONCE)) };
+        let router = Router::new().fallback(call).with_state(service);
+        tokio::spawn(async move {
+            let held = closing.clone();
+            let stopped = async move {
+                let _ = closing.changed().await;
+            };
+            if let Err(error) = axum::serve(socket, router).with_graceful_shutdown(stopped).await {
+                tracing::error!(%address, %error, "the webhook listener ended");
+            }
+            drop(held);
+        });
+        *bound = Some(close);
+        Ok(())
+    }
+}
+
+#[derive(Clone)]
+struct Service {
+    paths: Paths,
+    slots: Arc<Semaphore>,
+}
+
+async fn call(State(service): State<Service>, request: Request) -> Response {
+    let found = {
+        let paths = service.paths.read().unwrap_or_else(PoisonError::into_inner);
+        paths.get(request.uri().path()).cloned()
+    };
+    let Some(handler) = found else {
+        return Answer::error(StatusCode::NOT_FOUND, "No source listens on this path.").into_response();
+    };
+    if request.method() != Method::POST {
+        return Answer::error(StatusCode::METHOD_NOT_ALLOWED, "Webhooks are sent with POST.").into_response();
+    }
+    let Ok(_slot) = service.slots.try_acquire() else {
+        return Answer::unavailable("Too many calls at once: send this one again.").into_response();
+    };
+    handler(request).await.into_response()
+}
