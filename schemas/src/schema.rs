@@ -10,6 +10,7 @@ use std::sync::Arc;
 use apache_avro::schema::{Name, RecordSchema, Schema as Avro};
 
 pub use fields::Field;
+pub(crate) use fields::name as type_name;
 
 use crate::path::Path;
 

@@ -1,0 +1,8 @@
+//! The schema registry: a client for any registry of Confluent's HTTP API, and an embedded server
+//! of the same API for one machine.
+
+mod client;
+mod error;
+
+pub use client::{Auth, Level, Registered, Registry, RegistryConfig, SchemaId, Verdict};
+pub use error::RegistryError;
