@@ -1,0 +1,200 @@
+//! Reading.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    Log, LogError, Shared,
+    batch::BatchHeader,
+    lock,
+    record::{self, Record},
+    segment::{Damage, ReadError, Segment},
+    window::Batches,
+};
+
+/// Bytes at once when reading records one by one.
+const RECORDS_BYTES: usize = 256 * 1024;
+
+/// What a read found.
+#[derive(Debug, Clone)]
+pub struct Read {
+    /// Whole record batches, as stored; the first can begin before the offset asked for. Empty at
+    /// the end of the log.
+    pub batches: Bytes,
+    /// The offset after the last record that consumers see.
+    pub high_watermark: i64,
+    /// The first offset there is.
+    pub log_start: i64,
+    /// The offset before which no transaction is open.
+    pub last_stable: i64,
+}
+
+/// Where the readers at work left off, so that the next read of each needs no index.
+#[derive(Debug, Default)]
+pub(super) struct Cursors {
+    recent: VecDeque<Cursor>,
+}
+
+#[derive(Debug)]
+struct Cursor {
+    offset: i64,
+    segment: Arc<Segment>,
+    position: u64,
+}
+
+/// Readers remembered of each log.
+const CURSORS: usize = 16;
+
+impl Cursors {
+    fn take(&mut self, offset: i64, segment: &Arc<Segment>) -> Option<u64> {
+        let found = self
+            .recent
+            .iter()
+            .position(|cursor| cursor.offset == offset && Arc::ptr_eq(&cursor.segment, segment))?;
+        self.recent.remove(found).map(|cursor| cursor.position)
+    }
+
+    fn put(&mut self, cursor: Cursor) {
+        if self.recent.len() == CURSORS {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(cursor);
+    }
+}
+
+impl Log {
+    /// Reads whole batches from the one with the offset `from` on, up to the high watermark: about
+    /// `max_bytes`, but at least one batch if there is one.
+    ///
+    /// # Errors
+    /// If the offset is before the log's start or after its end, or the log is damaged there.
+    pub fn read(&self, from: i64, max_bytes: usize) -> Result<Read, LogError> {
+        let high_watermark = self.high_watermark();
+        let (log_start, log_end) = (self.log_start(), self.log_end());
+        if from < log_start || from > log_end {
+            return Err(LogError::OffsetOutOfRange { offset: from, log_start, log_end });
+        }
+        let batches = match self.shared.read(from, high_watermark, max_bytes)? {
+            Some(batches) => batches.bytes,
+            None => Bytes::new(),
+        };
+        Ok(Read { batches, high_watermark, log_start, last_stable: high_watermark })
+    }
+
+    /// The records from an offset on, up to the high watermark, decoded: for a coordinator that
+    /// reads its own topic back.
+    pub fn records(&self, from: i64) -> Records<'_> {
+        Records {
+            log: self,
+            next: from.max(self.log_start()),
+            batches: Bytes::new(),
+            records: Vec::new().into_iter(),
+        }
+    }
+}
+
+/// The records of a log, in order. Ends after the first error.
+#[derive(Debug)]
+pub struct Records<'a> {
+    log: &'a Log,
+    next: i64,
+    batches: Bytes,
+    records: std::vec::IntoIter<Record>,
+}
+
+impl Records<'_> {
+    /// Decodes the next batch; whether there was one.
+    fn advance(&mut self) -> Result<bool, LogError> {
+        if self.batches.is_empty() {
+            self.batches = self.log.read(self.next, RECORDS_BYTES)?.batches;
+        }
+        let Some(header) = BatchHeader::parse(&self.batches) else { return Ok(false) };
+        let batch = self.batches.split_to(header.size().min(self.batches.len()));
+        let from = std::mem::replace(&mut self.next, header.next_offset());
+        if !header.is_control() {
+            let mut records = record::decode(&batch).map_err(LogError::invalid)?;
+            records.retain(|record| record.offset >= from);
+            self.records = records.into_iter();
+        }
+        Ok(true)
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<Record, LogError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(record) = self.records.next() {
+                return Some(Ok(record));
+            }
+            match self.advance() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    self.next = i64::MAX;
+                    self.batches = Bytes::new();
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// The batches from an offset on, before `until`.
+    pub(super) fn read(
+        &self,
+        from: i64,
+        until: i64,
+        max_bytes: usize,
+    ) -> Result<Option<Batches>, LogError> {
+        loop {
+            let segments = self.segments();
+            let first = segments.partition_point(|segment| segment.base <= from).saturating_sub(1);
+            match self.read_one_of(&segments[first..], from, until, max_bytes) {
+                Ok(None) if from < until && self.stopped.get().is_some() => {
+                    // What was synced there is not there any more.
+                    return self.check_running().map(|()| None);
+                }
+                Ok(found) => return Ok(found),
+                Err((_, ReadError::Replaced)) => {}
+                Err((_, ReadError::Io(error))) => return Err(error),
+                Err((segment, ReadError::Damaged(damage))) => {
+                    return Err(self.damaged(segment, damage));
+                }
+            }
+        }
+    }
+
+    /// Reads from the first of the segments that has the offset or a later one.
+    fn read_one_of<'a>(
+        &self,
+        segments: &'a [Arc<Segment>],
+        from: i64,
+        until: i64,
+        max_bytes: usize,
+    ) -> Result<Option<Batches>, (&'a Segment, ReadError)> {
+        for segment in segments.iter().take_while(|segment| segment.base < until) {
+            let known = lock(&self.cursors).take(from, segment);
+            let found = segment.read(from, until, max_bytes, known);
+            if let Some(batches) = found.map_err(|error| (&**segment, error))? {
+                lock(&self.cursors).put(Cursor {
+                    offset: batches.next_offset,
+                    segment: Arc::clone(segment),
+                    position: batches.next_position,
+                });
+                return Ok(Some(batches));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Stops the log because of damage in a segment.
+    pub(super) fn damaged(&self, segment: &Segment, damage: Damage) -> LogError {
+        let error = damage.of(segment);
+        self.stop(error.to_string());
+        error
+    }
+}
