@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use std::fmt::{self, Debug, Display, Formatter};
 use std::sync::Arc;
 
-use apache_avro::schema::{Name, RecordSchema, Schema as Avro};
+use apache_avro::schema::{DecimalSchema, Name, RecordSchema, Schema as Avro};
 
 pub use fields::Field;
-pub(crate) use fields::name as type_name;
+pub(crate) use fields::type_name;
 
+use crate::decimal::MAX_DIGITS;
 use crate::path::Path;
 
 /// A parsed Avro schema and the text it came from. Cloning is cheap.
@@ -33,8 +34,9 @@ struct Parsed {
 
 /// Why a text is not a usable Avro schema, or why two schemas do not fit each other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the Avro schema is not valid{}: {cause}", place(at))]
+#[error("{doing}{}: {cause}", place(at))]
 pub struct SchemaError {
+    doing: &'static str,
     /// The field that is wrong, when it is known.
     pub at: Option<Path>,
     /// What is wrong there.
@@ -46,12 +48,15 @@ fn place(at: &Option<Path>) -> String {
 }
 
 impl SchemaError {
-    pub(crate) fn new(cause: impl Into<String>) -> Self {
-        Self { at: None, cause: cause.into() }
+    /// The schema itself is wrong.
+    pub(crate) fn invalid(at: Option<Path>, cause: impl Into<String>) -> Self {
+        Self { doing: "the Avro schema is not valid", at, cause: cause.into() }
     }
 
-    pub(crate) fn at(path: Path, cause: impl Into<String>) -> Self {
-        Self { at: Some(path), cause: cause.into() }
+    /// What one schema writes cannot be read with the other.
+    pub(crate) fn unreadable(at: Path, cause: impl Into<String>) -> Self {
+        let doing = "what the writer's Avro schema says cannot be read with the reader's";
+        Self { doing, at: Some(at), cause: cause.into() }
     }
 }
 
@@ -151,14 +156,20 @@ fn collect_names(schema: &Avro, names: &mut HashMap<Name, Avro>) -> Result<(), S
             Some(known) if known == schema => return Ok(()),
             Some(_) => {
                 let name = name.fullname(None);
-                return Err(SchemaError::new(format!(
-                    "the type `{name}` is defined twice, differently"
-                )));
+                return Err(SchemaError::invalid(
+                    None,
+                    format!("the type `{name}` is defined twice, differently"),
+                ));
             }
             None => names.insert(name.clone(), schema.clone()),
         };
     }
     match schema {
+        Avro::Decimal(DecimalSchema { precision, .. }) if *precision > MAX_DIGITS => {
+            let cause =
+                format!("a decimal of {precision} digits is more than the {MAX_DIGITS} supported");
+            Err(SchemaError::invalid(None, cause))
+        }
         Avro::Record(RecordSchema { fields, .. }) => {
             fields.iter().try_for_each(|field| collect_names(&field.schema, names))
         }

@@ -12,11 +12,11 @@ type Embed<'a> = &'a dyn Fn(Json) -> Json;
 pub(super) fn locate(text: &str, references: &[Schema], error: apache_avro::Error) -> SchemaError {
     let document: Json = match serde_json::from_str(text) {
         Ok(document) => document,
-        Err(cause) => return SchemaError::new(format!("it is not JSON: {cause}")),
+        Err(cause) => return SchemaError::invalid(None, format!("it is not JSON: {cause}")),
     };
     let search = Search { references };
     let found = search.descend(&document, &Path::root(), &|part| part);
-    found.unwrap_or_else(|| SchemaError::new(sentence(&error)))
+    found.unwrap_or_else(|| SchemaError::invalid(None, sentence(&error)))
 }
 
 struct Search<'a> {
@@ -39,8 +39,8 @@ impl Search<'_> {
             _ => None,
         };
         let here = || match path.segments() {
-            [] => SchemaError::new(sentence(&error)),
-            _ => SchemaError::at(path.clone(), sentence(&error)),
+            [] => SchemaError::invalid(None, sentence(&error)),
+            _ => SchemaError::invalid(Some(path.clone()), sentence(&error)),
         };
         Some(deeper.unwrap_or_else(here))
     }
@@ -90,8 +90,9 @@ impl Search<'_> {
             embed(with(record, "fields", fields))
         };
         let in_type = field.get("type").and_then(|part| self.descend(part, &place, &embed_type));
-        let in_field =
-            || refused(&count).map(|error| SchemaError::at(place.clone(), sentence(&error)));
+        let in_field = || {
+            refused(&count).map(|error| SchemaError::invalid(Some(place.clone()), sentence(&error)))
+        };
         in_type.or_else(in_field)
     }
 }

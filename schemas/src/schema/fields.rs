@@ -66,7 +66,7 @@ fn describe(schema: &Schema, field: &RecordField, path: &Path) -> Field {
     let avro = schema.resolve(&field.schema);
     Field {
         path: path.clone(),
-        kind: name(schema, avro),
+        kind: type_name(schema, avro),
         doc: field.doc.clone(),
         default: field.default.as_ref().map(ToString::to_string),
         nullable: match avro {
@@ -77,10 +77,10 @@ fn describe(schema: &Schema, field: &RecordField, path: &Path) -> Field {
 }
 
 /// A type as a person writes it.
-pub(crate) fn name(schema: &Schema, avro: &Avro) -> String {
+pub(crate) fn type_name(schema: &Schema, avro: &Avro) -> String {
     match schema.resolve(avro) {
-        Avro::Array(array) => format!("array of {}", name(schema, &array.items)),
-        Avro::Map(map) => format!("map of {}", name(schema, &map.types)),
+        Avro::Array(array) => format!("array of {}", type_name(schema, &array.items)),
+        Avro::Map(map) => format!("map of {}", type_name(schema, &map.types)),
         Avro::Union(union) => union_name(schema, union.variants()),
         Avro::Decimal(DecimalSchema {
             precision,
@@ -98,7 +98,7 @@ pub(crate) fn name(schema: &Schema, avro: &Avro) -> String {
 
 fn union_name(schema: &Schema, variants: &[Avro]) -> String {
     let (null, others): (Vec<_>, Vec<_>) = variants.iter().partition(|v| matches!(v, Avro::Null));
-    let names: Vec<_> = others.into_iter().chain(null).map(|v| name(schema, v)).collect();
+    let names: Vec<_> = others.into_iter().chain(null).map(|v| type_name(schema, v)).collect();
     match names.split_last() {
         None => "nothing".to_owned(),
         Some((only, [])) => only.clone(),
