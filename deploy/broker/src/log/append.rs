@@ -235,7 +235,7 @@ impl Shared {
         self.save_producers(&writer, self.log_end.load(Ordering::Acquire))?;
         self.write_checkpoint(true, |_| ())?;
         files::sync_dir(&self.dir)?;
-        let _ = self.stopped.set("it was closed".to_owned());
+        self.end("it was closed");
         Ok(())
     }
 }

@@ -123,7 +123,8 @@ impl Index {
         to.put_u32(position32);
         to.put_i64(max_timestamp_before);
         let at = entry_position(state.entries);
-        let written = self.file(&mut state).is_ok_and(|file| file.write_all_at(&entry, at).is_ok());
+        let written =
+            self.file(&mut state, true).is_ok_and(|file| file.write_all_at(&entry, at).is_ok());
         if written {
             state.entries += 1;
             state.crc = crc32c::crc32c_append(state.crc, &entry);
@@ -147,9 +148,21 @@ impl Index {
         to.put_u32(state.crc);
         let crc = crc32c::crc32c(&header[..HEADER_BYTES - 4]);
         header[HEADER_BYTES - 4..].copy_from_slice(&crc.to_be_bytes());
-        self.file(&mut state)
+        self.file(&mut state, true)
             .and_then(|file| file.write_all_at(&header, 0))
             .map_err(LogError::io("write", &self.path))
+    }
+
+    /// Forgets the entries: the file's name will be another index's.
+    pub fn retire(&self) {
+        let mut state = self.state();
+        state.entries = 0;
+        state.file = None;
+    }
+
+    /// Where the index will be when next opened.
+    pub fn rename(&mut self, path: PathBuf) {
+        self.path = path;
     }
 
     /// Closes the file until it is needed again.
@@ -192,7 +205,7 @@ impl Index {
 
     fn entry(&self, state: &mut State, number: u32) -> Option<Entry> {
         let mut bytes = [0; ENTRY_BYTES];
-        self.file(state).ok()?.read_exact_at(&mut bytes, entry_position(number)).ok()?;
+        self.file(state, false).ok()?.read_exact_at(&mut bytes, entry_position(number)).ok()?;
         let mut bytes = &bytes[..];
         Some(Entry {
             offset: self.base + i64::from(bytes.get_u32()),
@@ -207,15 +220,15 @@ impl Index {
             return Some(());
         }
         let mut entries = vec![0; state.entries as usize * ENTRY_BYTES];
-        self.file(state).ok()?.read_exact_at(&mut entries, entry_position(0)).ok()?;
+        self.file(state, false).ok()?.read_exact_at(&mut entries, entry_position(0)).ok()?;
         state.verified = crc32c::crc32c(&entries) == state.crc;
         state.verified.then_some(())
     }
 
-    fn file<'a>(&self, state: &'a mut State) -> io::Result<&'a File> {
+    fn file<'a>(&self, state: &'a mut State, create: bool) -> io::Result<&'a File> {
         if state.file.is_none() {
             let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false);
+            options.read(true).write(true).create(create).truncate(false);
             state.file = Some(options.open(&self.path)?);
         }
         state.file.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())

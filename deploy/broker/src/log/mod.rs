@@ -15,17 +15,21 @@ mod arrival;
 pub mod batch;
 mod checkpoint;
 pub mod codec;
+mod compaction;
 mod config;
 mod error;
 mod files;
+mod filter;
 mod index;
 mod producer;
 mod read;
 mod record;
 mod recovery;
+mod retention;
 mod scan;
 mod segment;
 mod sync;
+mod time;
 mod window;
 
 use std::{
@@ -46,6 +50,7 @@ pub use self::{
     read::Read,
     record::{Record, decode},
     recovery::Recovery,
+    retention::{Cleaned, REMOVED_SUFFIX, sweep_removed},
     sync::{Fsync, Syncer},
 };
 use self::{
@@ -72,6 +77,8 @@ struct Shared {
     segments: RwLock<Vec<Arc<Segment>>>,
     writer: Mutex<Writer>,
     checkpoint: Mutex<Checkpoints>,
+    /// Held while segments are removed or compacted.
+    cleaning: Mutex<()>,
     /// Held while a sync is under way: what one takes on is synced before the next reports.
     syncing: Mutex<()>,
     log_start: AtomicI64,
@@ -127,11 +134,17 @@ impl Shared {
         });
     }
 
+    /// Takes no more records, because of a fault.
     fn stop(&self, reason: String) {
-        if self.stopped.set(reason).is_ok() {
-            let reason = self.stopped.get();
+        if self.stopped.get().is_none() {
             tracing::error!(log = %self.dir.display(), reason, "the log takes no more records");
         }
+        self.end(reason);
+    }
+
+    /// Takes no more records. The first reason stays.
+    fn end(&self, reason: impl Into<String>) {
+        let _ = self.stopped.set(reason.into());
         // Wakes those who wait for a sync that will not come.
         self.high_watermark.send_modify(|_| ());
     }

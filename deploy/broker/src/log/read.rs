@@ -9,7 +9,7 @@ use super::{
     batch::BatchHeader,
     lock,
     record::{self, Record},
-    segment::{Damage, ReadError, Segment},
+    segment::{ReadError, Segment},
     window::Batches,
 };
 
@@ -53,6 +53,11 @@ impl Cursors {
             .iter()
             .position(|cursor| cursor.offset == offset && Arc::ptr_eq(&cursor.segment, segment))?;
         self.recent.remove(found).map(|cursor| cursor.position)
+    }
+
+    /// Forgets all: the segments have changed.
+    pub fn clear(&mut self) {
+        self.recent.clear();
     }
 
     fn put(&mut self, cursor: Cursor) {
@@ -143,6 +148,26 @@ impl Iterator for Records<'_> {
 }
 
 impl Shared {
+    /// An answer from the segments: asked again if compaction replaced one meanwhile. Damage met
+    /// on the way stops the log.
+    pub(super) fn ask<T>(
+        &self,
+        mut answer: impl FnMut(&[Arc<Segment>]) -> Result<T, ReadError>,
+    ) -> Result<T, LogError> {
+        loop {
+            match answer(&self.segments()) {
+                Ok(found) => return Ok(found),
+                Err(ReadError::Replaced) => {}
+                Err(ReadError::Failed(error)) => {
+                    if let LogError::Damaged { .. } = error {
+                        self.stop(error.to_string());
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
     /// The batches from an offset on, before `until`.
     pub(super) fn read(
         &self,
@@ -150,51 +175,35 @@ impl Shared {
         until: i64,
         max_bytes: usize,
     ) -> Result<Option<Batches>, LogError> {
-        loop {
-            let segments = self.segments();
+        let found = self.ask(|segments| {
             let first = segments.partition_point(|segment| segment.base <= from).saturating_sub(1);
-            match self.read_one_of(&segments[first..], from, until, max_bytes) {
-                Ok(None) if from < until && self.stopped.get().is_some() => {
-                    // What was synced there is not there any more.
-                    return self.check_running().map(|()| None);
-                }
-                Ok(found) => return Ok(found),
-                Err((_, ReadError::Replaced)) => {}
-                Err((_, ReadError::Io(error))) => return Err(error),
-                Err((segment, ReadError::Damaged(damage))) => {
-                    return Err(self.damaged(segment, damage));
-                }
-            }
+            self.read_first_of(&segments[first..], from, until, max_bytes)
+        })?;
+        if found.is_none() && from < until {
+            // What was synced there is gone, and that stopped the log; if not, compaction took it.
+            self.check_running()?;
         }
+        Ok(found)
     }
 
     /// Reads from the first of the segments that has the offset or a later one.
-    fn read_one_of<'a>(
+    fn read_first_of(
         &self,
-        segments: &'a [Arc<Segment>],
+        segments: &[Arc<Segment>],
         from: i64,
         until: i64,
         max_bytes: usize,
-    ) -> Result<Option<Batches>, (&'a Segment, ReadError)> {
+    ) -> Result<Option<Batches>, ReadError> {
         for segment in segments.iter().take_while(|segment| segment.base < until) {
             let known = lock(&self.cursors).take(from, segment);
-            let found = segment.read(from, until, max_bytes, known);
-            if let Some(batches) = found.map_err(|error| (&**segment, error))? {
-                lock(&self.cursors).put(Cursor {
-                    offset: batches.next_offset,
-                    segment: Arc::clone(segment),
-                    position: batches.next_position,
-                });
-                return Ok(Some(batches));
-            }
+            let Some(batches) = segment.read(from, until, max_bytes, known)? else { continue };
+            lock(&self.cursors).put(Cursor {
+                offset: batches.next_offset,
+                segment: Arc::clone(segment),
+                position: batches.next_position,
+            });
+            return Ok(Some(batches));
         }
         Ok(None)
-    }
-
-    /// Stops the log because of damage in a segment.
-    pub(super) fn damaged(&self, segment: &Segment, damage: Damage) -> LogError {
-        let error = damage.of(segment);
-        self.stop(error.to_string());
-        error
     }
 }

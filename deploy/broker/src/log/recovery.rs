@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::{
     Checkpoints, Log, LogConfig, LogError, Shared, Syncer, Writer,
     checkpoint::{Checkpoint, CheckpointFile},
-    files,
+    compaction, files,
     producer::Producers,
     scan::{self, Scan, ScanError},
     segment::{Damage, Segment},
@@ -40,6 +40,7 @@ struct Found {
 
 pub(super) fn open(dir: PathBuf, config: LogConfig, syncer: &Syncer) -> Result<Log, LogError> {
     files::prepare(&dir)?;
+    compaction::finish_or_undo(&dir)?;
     let (mut file, last) = CheckpointFile::open(&dir)?;
     let found = find(&dir, &config, last)?;
     let segments = found.segments;
@@ -65,6 +66,7 @@ pub(super) fn open(dir: PathBuf, config: LogConfig, syncer: &Syncer) -> Result<L
     } else {
         Producers::default()
     };
+    let damaged_last = last.filter(|_| found.damage.is_some());
     let shared = Shared {
         config: RwLock::new(Arc::new(config)),
         syncer: syncer.clone(),
@@ -76,7 +78,13 @@ pub(super) fn open(dir: PathBuf, config: LogConfig, syncer: &Syncer) -> Result<L
             new_files: false,
             torn: false,
         }),
-        checkpoint: Mutex::new(Checkpoints { file, last: checkpoint, synced_at: Instant::now() }),
+        // With damage, what had been synced before it stays on record.
+        checkpoint: Mutex::new(Checkpoints {
+            file,
+            last: damaged_last.unwrap_or(checkpoint),
+            synced_at: Instant::now(),
+        }),
+        cleaning: Mutex::default(),
         syncing: Mutex::default(),
         log_start: AtomicI64::new(checkpoint.log_start),
         log_end: AtomicI64::new(log_end),

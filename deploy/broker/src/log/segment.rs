@@ -52,8 +52,7 @@ enum Handle {
 pub(super) enum ReadError {
     /// Look again: the log has another segment for this place.
     Replaced,
-    Io(LogError),
-    Damaged(Damage),
+    Failed(LogError),
 }
 
 impl Segment {
@@ -88,23 +87,46 @@ impl Segment {
         let path = files::log_path(dir, base);
         let index = Index::create(files::index_path(dir, base), base)?;
         let segment = Self::new(path, base, 0, Handle::Closed, Summary::empty(base), index);
-        let file = segment.open()?;
-        let size = file.metadata().map_err(LogError::io("read", &segment.path))?.len();
-        let mut scan = Scan::new(&file, 0..size, base);
-        let damage = loop {
+        let damage = segment.examine(index_interval)?;
+        Ok((segment, damage))
+    }
+
+    /// The segment that compaction wrote into `file`, before both file and index get their names.
+    pub fn compacted(
+        dir: &Path,
+        base: i64,
+        file: File,
+        index_path: &Path,
+        index_interval: u64,
+    ) -> Result<Self, LogError> {
+        let index = Index::create(index_path.to_owned(), base)?;
+        let handle = Handle::Open(Arc::new(file));
+        let path = files::log_path(dir, base);
+        let mut segment = Self::new(path, base, 0, handle, Summary::empty(base), index);
+        if let Some(damage) = segment.examine(index_interval)? {
+            return Err(damage.of(&segment));
+        }
+        segment.seal()?;
+        segment.index.rename(files::index_path(dir, base));
+        Ok(segment)
+    }
+
+    /// Reads the whole file, up to where it is damaged.
+    fn examine(&self, index_interval: u64) -> Result<Option<Damage>, LogError> {
+        let file = self.open()?;
+        let size = file.metadata().map_err(LogError::io("read", &self.path))?.len();
+        let mut scan = Scan::new(&file, 0..size, self.base);
+        loop {
             match scan.next() {
-                Ok(Some(found)) => segment.took(&found.header, index_interval),
-                Ok(None) => break None,
-                Err(ScanError::Io(error)) => {
-                    return Err(LogError::io("read", &segment.path)(error));
-                }
+                Ok(Some(found)) => self.took(&found.header, index_interval),
+                Ok(None) => return Ok(None),
+                Err(ScanError::Io(error)) => return Err(LogError::io("read", &self.path)(error)),
                 Err(ScanError::Damaged { position, reason }) => {
-                    let offset = segment.summary().next_offset;
-                    break Some(Damage { offset, position, reason });
+                    let offset = self.summary().next_offset;
+                    return Ok(Some(Damage { offset, position, reason }));
                 }
             }
-        };
-        Ok((segment, damage))
+        }
     }
 
     fn new(
@@ -140,7 +162,8 @@ impl Segment {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn file(&self) -> Result<Arc<File>, ReadError> {
+    /// The file, opened if need be.
+    pub fn file(&self) -> Result<Arc<File>, ReadError> {
         self.used.store(true, Ordering::Relaxed);
         let mut handle = self.handle();
         match &*handle {
@@ -158,10 +181,8 @@ impl Segment {
     /// The file of a segment that nobody replaces meanwhile.
     pub fn open(&self) -> Result<Arc<File>, LogError> {
         self.file().map_err(|error| match error {
-            ReadError::Io(error) => error,
-            ReadError::Replaced | ReadError::Damaged(_) => {
-                LogError::io("open", &self.path)(io::ErrorKind::NotFound.into())
-            }
+            ReadError::Failed(error) => error,
+            ReadError::Replaced => LogError::io("open", &self.path)(io::ErrorKind::NotFound.into()),
         })
     }
 
@@ -212,9 +233,7 @@ impl Segment {
 
     /// Writes the index's header: nothing will be appended.
     pub fn seal(&self) -> Result<(), LogError> {
-        self.index.seal(&self.summary(), self.size())?;
-        self.index.close();
-        Ok(())
+        self.index.seal(&self.summary(), self.size())
     }
 
     /// Syncs the batches to disk.
@@ -236,12 +255,19 @@ impl Segment {
 
     /// Readers shall look for the segment that takes this one's place.
     pub fn replaced(&self) {
-        *self.handle() = Handle::Replaced;
+        let mut handle = self.handle();
+        *handle = Handle::Replaced;
+        self.index.retire();
     }
 
     /// Where the batch with this offset, or the first after it, is at or after.
-    fn position_of(&self, offset: i64) -> u64 {
+    pub fn position_of(&self, offset: i64) -> u64 {
         self.index.of_offset(offset).unwrap_or(0)
+    }
+
+    /// The position before which every timestamp is less than this one.
+    pub fn position_of_time(&self, timestamp: i64) -> u64 {
+        self.index.of_time(timestamp).unwrap_or(0)
     }
 
     /// Whole batches from the one with `from` on, all before `until`, at most `max_bytes` but at
@@ -277,12 +303,12 @@ impl Segment {
         window.take(start, from, until, max_bytes).map(Some)
     }
 
-    fn window(&self, file: &File, position: u64, length: usize) -> Result<Window, ReadError> {
+    fn window(&self, file: &File, position: u64, length: usize) -> Result<Window<'_>, ReadError> {
         let segment_end = self.size();
         let left = usize::try_from(segment_end.saturating_sub(position)).unwrap_or(usize::MAX);
         let mut bytes = vec![0; length.min(left)];
         file.read_exact_at(&mut bytes, position).map_err(LogError::io("read", &self.path))?;
-        Ok(Window { position, bytes, segment_end })
+        Ok(Window { segment: self, position, bytes, segment_end })
     }
 }
 
@@ -308,7 +334,7 @@ impl Damage {
 
 impl From<LogError> for ReadError {
     fn from(error: LogError) -> Self {
-        Self::Io(error)
+        Self::Failed(error)
     }
 }
 

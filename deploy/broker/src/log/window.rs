@@ -4,11 +4,12 @@ use bytes::Bytes;
 
 use super::{
     batch::{self, BatchHeader},
-    segment::{Damage, ReadError},
+    segment::{Damage, ReadError, Segment},
 };
 
 /// Bytes of a segment file from `position` on, where a batch begins.
-pub(super) struct Window {
+pub(super) struct Window<'a> {
+    pub segment: &'a Segment,
     pub position: u64,
     pub bytes: Vec<u8>,
     /// Where the segment's whole batches end.
@@ -33,7 +34,7 @@ pub(super) struct Batches {
     pub next_position: u64,
 }
 
-impl Window {
+impl Window<'_> {
     /// What begins at `at`, where `offset` or a later one is expected.
     pub fn peek(&self, at: usize, offset: i64) -> Result<Peek, ReadError> {
         let position = self.position + at as u64;
@@ -93,6 +94,7 @@ impl Window {
     }
 
     fn damage(&self, at: usize, offset: i64, reason: String) -> ReadError {
-        ReadError::Damaged(Damage { offset, position: self.position + at as u64, reason })
+        let position = self.position + at as u64;
+        ReadError::Failed(Damage { offset, position, reason }.of(self.segment))
     }
 }

@@ -1,6 +1,7 @@
 //! What the log promises.
 
 mod basics;
+mod cleaning;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::records::{
@@ -135,4 +136,12 @@ fn values(log: &Log) -> Vec<(i64, String)> {
 fn segment_files(log: &Log) -> Vec<std::path::PathBuf> {
     let offsets = super::files::offsets(log.dir(), "log").unwrap();
     offsets.into_iter().map(|base| super::files::log_path(log.dir(), base)).collect()
+}
+
+/// Copies a folder's files.
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for name in super::files::names(from).unwrap() {
+        std::fs::copy(from.join(&name), to.join(&name)).unwrap();
+    }
 }
