@@ -7,9 +7,10 @@ mod promotion;
 mod resolution;
 mod scalar;
 
+use apache_avro::schema::Schema as Avro;
 use vrl::value::{KeyString, ObjectMap, Value};
 
-use crate::leaf::{Length, Number};
+use crate::leaf::{Leaf, Length, Number};
 use crate::path::{Path, Segment};
 use crate::schema::{Schema, SchemaError};
 use input::Input;
@@ -79,6 +80,11 @@ impl Decoder {
     /// No value of `writer` can be read as `reader`: the error names the field.
     pub fn new(writer: &Schema, reader: Option<&Schema>) -> Result<Self, SchemaError> {
         Ok(Self { plan: resolution::prepare(writer, reader)? })
+    }
+
+    /// Prepares the decoding of one type of a schema.
+    pub(crate) fn of_part(schema: &Schema, part: &Avro) -> Result<Self, SchemaError> {
+        Ok(Self { plan: resolution::prepare_part(schema, part)? })
     }
 
     /// Decodes one payload, without the wire format's header.
@@ -222,6 +228,11 @@ impl Decoder {
         input.leave();
         Ok(())
     }
+}
+
+/// Decodes a value without parts.
+pub(crate) fn read_leaf(leaf: Leaf, bytes: &[u8]) -> Result<Value, DecodeError> {
+    Decoder { plan: Plan { nodes: vec![leaf.node()], root: NodeId(0) } }.decode(bytes)
 }
 
 #[cfg(test)]

@@ -1,15 +1,30 @@
 //! A field's default, which a schema holds as JSON, as the Avro bytes that stand for it.
 
+use std::collections::HashMap;
+
 use apache_avro::schema::{
-    DecimalSchema, EnumSchema, InnerDecimalSchema, RecordSchema, Schema as Avro, UuidSchema,
+    DecimalSchema, EnumSchema, InnerDecimalSchema, RecordField, RecordSchema, Schema as Avro,
+    UuidSchema,
 };
 use serde_json::Value as Json;
+use vrl::value::Value;
 
 use crate::binary;
+use crate::decoder::Decoder;
 use crate::schema::{self, Schema};
 
 /// Records within each other that a default may take: one whose default holds itself never ends.
 const MAX_DEPTH: usize = 32;
+
+/// The values of a record's defaults, by field.
+pub(crate) fn values(schema: &Schema, record: &RecordSchema) -> HashMap<String, Value> {
+    let value = |field: &RecordField| {
+        let bytes = bytes(schema, &field.schema, field.default.as_ref()?).ok()?;
+        let decoder = Decoder::of_part(schema, &field.schema).ok()?;
+        Some((field.name.clone(), decoder.decode(&bytes).ok()?))
+    };
+    record.fields.iter().filter_map(value).collect()
+}
 
 /// The bytes of a default of type `avro`, which is a part of `schema`.
 ///

@@ -10,6 +10,7 @@ mod decoder;
 mod defaults;
 mod encoder;
 pub mod events;
+pub mod json;
 mod kind;
 mod leaf;
 pub mod path;

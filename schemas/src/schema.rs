@@ -5,14 +5,17 @@ mod fields;
 
 use std::collections::HashMap;
 use std::fmt::{self, Debug, Display, Formatter};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use apache_avro::schema::{DecimalSchema, Name, RecordSchema, Schema as Avro};
+
+use vrl::value::Value;
 
 pub use fields::Field;
 pub(crate) use fields::type_name;
 
 use crate::decimal::MAX_DIGITS;
+use crate::defaults;
 use crate::path::Path;
 
 /// A parsed Avro schema and the text it came from. Cloning is cheap.
@@ -30,7 +33,12 @@ struct Parsed {
     avro: Avro,
     /// Every record, enum and fixed that the schema defines, by full name.
     names: HashMap<Name, Avro>,
+    /// The values of the records' defaults, made when the first is asked for.
+    defaults: OnceLock<Defaults>,
 }
+
+/// Values by record and field.
+type Defaults = HashMap<Name, HashMap<String, Value>>;
 
 /// Why a text is not a usable Avro schema, or why two schemas do not fit each other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,7 +87,7 @@ impl Schema {
             parse_avro(text, references).map_err(|cause| blame::locate(text, references, cause))?;
         let mut names = HashMap::new();
         collect_names(&avro, &mut names)?;
-        Ok(Self(Arc::new(Parsed { text: text.to_owned(), avro, names })))
+        Ok(Self(Arc::new(Parsed { text: text.to_owned(), avro, names, defaults: OnceLock::new() })))
     }
 
     /// The text as it was given.
@@ -106,6 +114,19 @@ impl Schema {
     /// The parsed form, for this crate's own use.
     pub(crate) fn avro(&self) -> &Avro {
         &self.0.avro
+    }
+
+    /// The default of a record's field, as a decoder would give it. Nothing for one that is no value
+    /// of its type, which [`Encoder::new`](crate::Encoder::new) refuses by name.
+    pub(crate) fn default(&self, record: &Name, field: &str) -> Option<&Value> {
+        let defaults = self.0.defaults.get_or_init(|| {
+            let records = self.0.names.iter().filter_map(|(name, avro)| match avro {
+                Avro::Record(record) => Some((name.clone(), defaults::values(self, record))),
+                _ => None,
+            });
+            records.collect()
+        });
+        defaults.get(record)?.get(field)
     }
 
     /// Follows a reference to a named type; any other schema is returned as it is.

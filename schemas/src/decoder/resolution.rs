@@ -6,29 +6,30 @@ mod size;
 use std::collections::HashMap;
 
 use apache_avro::schema::{EnumSchema, Name, RecordField, RecordSchema, Schema as Avro};
-use vrl::value::{KeyString, Value};
 
-use super::Decoder;
 use super::plan::{Node, NodeId, Plan, Step, Symbol};
-use crate::defaults;
 use crate::leaf::Leaf;
 use crate::path::{Path, Segment};
 use crate::schema::{Schema, SchemaError, type_name};
 
 pub(super) fn prepare(writer: &Schema, reader: Option<&Schema>) -> Result<Plan, SchemaError> {
-    prepare_part(writer, writer.avro(), reader).map_err(|Refusal { deepest, cause }| {
-        SchemaError::unreadable(Path::from_deepest(deepest), cause)
-    })
+    build(writer, writer.avro(), reader)
 }
 
-fn prepare_part(writer: &Schema, part: &Avro, reader: Option<&Schema>) -> Result<Plan, Refusal> {
+pub(super) fn prepare_part(schema: &Schema, part: &Avro) -> Result<Plan, SchemaError> {
+    build(schema, part, None)
+}
+
+fn build(writer: &Schema, part: &Avro, reader: Option<&Schema>) -> Result<Plan, SchemaError> {
     let mut builder = Builder {
         writer,
         reader: reader.unwrap_or(writer),
         nodes: Vec::new(),
         known: HashMap::new(),
     };
-    let root = builder.build(part, reader.map(Schema::avro))?;
+    let root = builder.build(part, reader.map(Schema::avro)).map_err(|refusal| {
+        SchemaError::unreadable(Path::from_deepest(refusal.deepest), refusal.cause)
+    })?;
     let mut plan = Plan { nodes: builder.nodes, root };
     size::measure(&mut plan);
     Ok(plan)
@@ -220,21 +221,16 @@ impl<'a> Builder<'a> {
         let missing = missing.iter().filter(|field| {
             !steps.iter().any(|step| step.keep && step.name == *field.name.as_str())
         });
-        let defaults = missing
-            .map(|field| self.default(field).map_err(|refusal| refusal.within_field(&field.name)))
-            .collect::<Result<_, _>>()?;
+        let record = wanted.map_or(&record.name, |wanted| &wanted.name);
+        let defaults = missing.map(|field| match self.reader.default(record, &field.name) {
+            Some(value) => Ok((field.name.as_str().into(), value.clone())),
+            None => {
+                let cause = "the writer does not write it, and it has no default".to_owned();
+                Err(Refusal::from(cause).within_field(&field.name))
+            }
+        });
+        let defaults = defaults.collect::<Result<_, _>>()?;
         Ok(Node::Record { steps, defaults })
-    }
-
-    /// The value of a field that only the reader has.
-    fn default(&self, field: &RecordField) -> Result<(KeyString, Value), Refusal> {
-        let Some(json) = &field.default else {
-            return Err("the writer does not write it, and it has no default".to_owned().into());
-        };
-        let bytes = defaults::bytes(self.reader, &field.schema, json)?;
-        let plan = prepare_part(self.reader, &field.schema, None)?;
-        let value = Decoder { plan }.decode(&bytes).map_err(|error| error.cause)?;
-        Ok((field.name.as_str().into(), value))
     }
 }
 

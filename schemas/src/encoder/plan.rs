@@ -79,7 +79,8 @@ impl Plan {
     }
 }
 
-const fn leaf_rank(leaf: Leaf) -> usize {
+/// The part of [`Plan::rank`] that does not depend on the value.
+pub(crate) const fn leaf_rank(leaf: Leaf) -> usize {
     match leaf {
         Leaf::Null | Leaf::Boolean => 0,
         Leaf::Number(_, NumberForm::Integer | NumberForm::Timestamp(_)) => 0,

@@ -13,7 +13,7 @@ const DOUBLE_INTEGERS: u64 = 1 << 53;
 const FLOAT_INTEGERS: u64 = 1 << 24;
 
 /// Appends `value` to `out` as a `leaf`.
-pub(super) fn write(leaf: Leaf, value: &Value, out: &mut Vec<u8>) -> Result<(), String> {
+pub(crate) fn write(leaf: Leaf, value: &Value, out: &mut Vec<u8>) -> Result<(), String> {
     match (leaf, value) {
         (Leaf::Null, Value::Null) => Ok(()),
         (Leaf::Boolean, Value::Boolean(boolean)) => {
@@ -39,7 +39,7 @@ pub(super) fn write(leaf: Leaf, value: &Value, out: &mut Vec<u8>) -> Result<(), 
 }
 
 /// Appends the index of an enum's symbol.
-pub(super) fn write_symbol(
+pub(crate) fn write_symbol(
     symbols: &[String],
     value: &Value,
     out: &mut Vec<u8>,
