@@ -167,9 +167,8 @@ enum Direction {
 /// Whether a subject of this level with these versions, oldest first, takes a new schema: it does
 /// if nothing is found.
 pub fn check(level: Level, new: &Schema, earlier: &[Schema]) -> Vec<Incompatibility> {
-    let first = if level.is_transitive() { 0 } else { earlier.len().saturating_sub(1) };
     let mut found = Vec::new();
-    for old in earlier.iter().skip(first) {
+    for old in compared(level, earlier) {
         let mut pairs = Vec::new();
         if level.new_reads_old() {
             pairs.extend(rules::read(new, old, Direction::NewReadsOld));
@@ -181,6 +180,16 @@ pub fn check(level: Level, new: &Schema, earlier: &[Schema]) -> Vec<Incompatibil
         found.extend(pairs);
     }
     found
+}
+
+/// The versions, of all oldest first, that a level compares with.
+pub(crate) fn compared<T>(level: Level, versions: &[T]) -> &[T] {
+    let first = match level {
+        Level::None => versions.len(),
+        _ if level.is_transitive() => 0,
+        _ => versions.len().saturating_sub(1),
+    };
+    versions.get(first..).unwrap_or_default()
 }
 
 #[cfg(test)]

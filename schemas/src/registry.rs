@@ -3,6 +3,10 @@
 
 mod client;
 mod error;
+pub mod server;
 
 pub use client::{Auth, Level, Registered, Registry, RegistryConfig, SchemaId, Verdict};
 pub use error::RegistryError;
+
+#[cfg(test)]
+mod testing;

@@ -15,6 +15,8 @@ use super::error::RegistryError;
 use crate::Schema;
 use crate::compatibility;
 
+#[cfg(test)]
+pub(super) use self::http::plain_tls;
 pub use crate::compatibility::Level;
 
 /// The registry's number of a schema: the same content has the same id, for ever.
@@ -245,3 +247,6 @@ impl Debug for Registry {
         f.debug_tuple("Registry").field(&self.0.http.name()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,7 +64,8 @@ impl Http {
         if urls.is_empty() {
             return Err(RegistryError::invalid(PREPARING, "no address is given"));
         }
-        let tls = tls(urls.iter().any(|(url, _)| url.starts_with("https:")))?;
+        let is_secure = urls.iter().any(|(url, _)| url.starts_with("https:"));
+        let tls = if is_secure { system_tls()? } else { plain_tls()? };
         let builder = || Client::builder().tls_backend_preconfigured(tls.clone());
         let endpoints = urls
             .into_iter()
@@ -415,20 +416,28 @@ fn address(text: &str, auth: &Auth) -> Result<(String, Auth), RegistryError> {
     Ok((url.as_str().trim_end_matches('/').to_owned(), auth))
 }
 
-/// Our own TLS configuration: reqwest panics where the process has installed no provider. The
-/// system's certificates are read only where an address needs them, as a bare container may
-/// have none.
-fn tls(needed: bool) -> Result<rustls::ClientConfig, RegistryError> {
-    let failed = |cause: rustls::Error| RegistryError::invalid(PREPARING, cause);
+type TlsBuilder = rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>;
+
+/// Our own TLS configuration: reqwest panics where the process has installed no provider.
+fn tls_builder() -> Result<TlsBuilder, RegistryError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+    rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(failed)?;
-    if !needed {
-        let none = rustls::RootCertStore::empty();
-        return Ok(builder.with_root_certificates(none).with_no_client_auth());
-    }
-    let verifier = rustls_platform_verifier::Verifier::new(provider).map_err(failed)?;
+        .map_err(|cause| RegistryError::invalid(PREPARING, cause))
+}
+
+/// Trusts the certificates that the system trusts.
+fn system_tls() -> Result<rustls::ClientConfig, RegistryError> {
+    let builder = tls_builder()?;
+    let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(builder.crypto_provider()))
+        .map_err(|cause| RegistryError::invalid(PREPARING, cause))?;
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
     Ok(builder.with_no_client_auth())
+}
+
+/// For http:// only: trusts nobody, and needs none of the system's certificates, which a bare
+/// container may lack.
+pub(in crate::registry) fn plain_tls() -> Result<rustls::ClientConfig, RegistryError> {
+    let nobody = rustls::RootCertStore::empty();
+    Ok(tls_builder()?.with_root_certificates(nobody).with_no_client_auth())
 }
