@@ -184,12 +184,15 @@ impl Shared {
         if lock(&self.checkpoint).last.synced == end && !new_files && segments.len() == 1 {
             segments.clear();
         }
-        let synced = self.sync_files(&segments, new_files);
-        synced.and_then(|()| self.reached(end, last, position)).inspect_err(|error| {
+        self.sync_files(&segments, new_files).inspect_err(|error| {
             // What the page cache holds after a failed sync is anyone's guess: go on from the
             // disk (https://lwn.net/Articles/752063/).
             self.stop(format!("{error}; free or repair the disk and start again"));
         })?;
+        if let Err(error) = self.reached(end, last, position) {
+            // The records are on disk; only the next start knows less of it.
+            tracing::warn!(log = %self.dir.display(), %error, "the checkpoint lags behind");
+        }
         self.raise_high_watermark(end);
         Ok(())
     }

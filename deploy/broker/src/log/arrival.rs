@@ -4,14 +4,11 @@ use bytes::Bytes;
 
 use super::{
     LogError,
-    batch::{BatchHeader, CRC_FROM, HEADER_BYTES, MAGIC},
+    batch::{BatchHeader, CRC_FROM, HEADER_BYTES, LEADER_EPOCH, MAGIC},
     codec::Codec,
     config::{LogConfig, TimestampType},
     record::{self, Records},
 };
-
-/// The epoch of the only leader there ever is.
-pub(super) const LEADER_EPOCH: i32 = 0;
 
 /// A batch that may enter: its header, to be given an offset, and its records as received.
 pub(super) struct Arrival {

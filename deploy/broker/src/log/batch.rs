@@ -18,6 +18,8 @@ pub(super) const LENGTH_PREFIX: usize = 12;
 pub(super) const CRC_FROM: usize = 21;
 /// The only record format stored.
 pub(super) const MAGIC: i8 = 2;
+/// The epoch of the only leader there ever is.
+pub(super) const LEADER_EPOCH: i32 = 0;
 /// No producer id, epoch, sequence or timestamp.
 pub const NONE: i64 = -1;
 
@@ -213,6 +215,9 @@ pub(super) fn check(bytes: &[u8]) -> Result<BatchHeader, String> {
         BatchHeader::parse(bytes).ok_or_else(|| format!("{} bytes are no batch", bytes.len()))?;
     if let Some(defect) = header.defect() {
         return Err(defect);
+    }
+    if header.leader_epoch != LEADER_EPOCH {
+        return Err(format!("leader epoch {}, expected {LEADER_EPOCH}", header.leader_epoch));
     }
     let Some(covered) = bytes.get(CRC_FROM..header.size()) else {
         return Err(format!("a batch of {} bytes in {} bytes", header.size(), bytes.len()));

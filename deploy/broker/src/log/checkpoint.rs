@@ -16,7 +16,7 @@ use super::LogError;
 
 /// Two slots, in different sectors, written in turn: a torn write leaves the other.
 const SLOT_STRIDE: u64 = 512;
-const SLOT_BYTES: usize = 60;
+const SLOT_BYTES: usize = 68;
 const MAGIC: u64 = u64::from_be_bytes(*b"PLCHECK\x01");
 
 /// What the checkpoint says.
@@ -32,6 +32,8 @@ pub(super) struct Checkpoint {
     pub log_start: i64,
     /// The offset up to which the log is compacted.
     pub cleaned: i64,
+    /// The offset up to which compaction may have left gaps; at least `cleaned`.
+    pub gaps_before: i64,
 }
 
 /// The checkpoint's file.
@@ -85,6 +87,7 @@ fn encode(sequence: u64, checkpoint: &Checkpoint) -> [u8; SLOT_BYTES] {
     to.put_u64(checkpoint.position);
     to.put_i64(checkpoint.log_start);
     to.put_i64(checkpoint.cleaned);
+    to.put_i64(checkpoint.gaps_before);
     let crc = crc32c::crc32c(&slot[..SLOT_BYTES - 4]);
     slot[SLOT_BYTES - 4..].copy_from_slice(&crc.to_be_bytes());
     slot
@@ -104,6 +107,7 @@ fn decode(bytes: &[u8]) -> Option<(u64, Checkpoint)> {
             position: content.get_u64(),
             log_start: content.get_i64(),
             cleaned: content.get_i64(),
+            gaps_before: content.get_i64(),
         },
     ))
 }

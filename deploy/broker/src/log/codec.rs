@@ -55,15 +55,19 @@ impl Codec {
     /// What the codec says.
     pub fn compress(self, records: &[u8]) -> io::Result<BytesMut> {
         let mut compressed = BytesMut::with_capacity(records.len() / 2);
+        let put = |to: &mut BytesMut| {
+            to.put_slice(records);
+            Ok(())
+        };
         match self {
             Self::None => {
                 compressed.put_slice(records);
                 Ok(())
             }
-            Self::Gzip => Gzip::compress(&mut compressed, |to| Ok(to.put_slice(records))),
-            Self::Snappy => Snappy::compress(&mut compressed, |to| Ok(to.put_slice(records))),
-            Self::Lz4 => Lz4::compress(&mut compressed, |to| Ok(to.put_slice(records))),
-            Self::Zstd => Zstd::compress(&mut compressed, |to| Ok(to.put_slice(records))),
+            Self::Gzip => Gzip::compress(&mut compressed, put),
+            Self::Snappy => Snappy::compress(&mut compressed, put),
+            Self::Lz4 => Lz4::compress(&mut compressed, put),
+            Self::Zstd => Zstd::compress(&mut compressed, put),
         }
         .map_err(io::Error::other)?;
         Ok(compressed)

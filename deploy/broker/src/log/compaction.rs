@@ -59,12 +59,13 @@ impl Shared {
         now_ms: i64,
         cleaned: &mut Cleaned,
     ) -> Result<(), LogError> {
+        self.sync_now()?;
         let checkpoint = lock(&self.checkpoint).last;
         let segments = self.segments();
         let newest = now_ms.saturating_sub(config.min_compaction_lag_ms);
         let eligible: Vec<_> = segments[..segments.len() - 1]
             .iter()
-            .take_while(|segment| segment.summary().next_offset <= checkpoint.synced)
+            .take_while(|segment| segment.base < checkpoint.segment)
             .take_while(|segment| {
                 config.min_compaction_lag_ms <= 0 || newest_record(segment) < newest
             })
@@ -82,6 +83,10 @@ impl Shared {
             now_ms,
             delete_horizon: now_ms.saturating_add(config.delete_retention_ms),
         };
+        // What is written anew has gaps, also if a crash comes before the last of it.
+        self.write_checkpoint(true, |checkpoint| {
+            checkpoint.gaps_before = end.max(checkpoint.gaps_before);
+        })?;
         let within = eligible.iter().take_while(|segment| segment.base < end).count();
         for group in groups(&segments[..=within], config.segment_bytes) {
             self.rewrite(group, &filter, config, cleaned)?;
@@ -94,7 +99,7 @@ impl Shared {
         let mut last = LastOffsets { end: from, ..LastOffsets::default() };
         for segment in segments.iter().filter(|segment| segment.summary().next_offset > from) {
             let file = segment.open()?;
-            let mut scan = Scan::new(&file, 0..segment.size(), segment.base);
+            let mut scan = Scan::new(segment, &file, 0..segment.size());
             loop {
                 let next = scan.next();
                 let next = next.map_err(|error| self.failed(segment.scan_failed(error, last.end)));
@@ -115,14 +120,6 @@ impl Shared {
             }
         }
         Ok(last)
-    }
-
-    /// Notes that the log is damaged, if that is what failed.
-    fn failed(&self, error: LogError) -> LogError {
-        if let LogError::Damaged { .. } = error {
-            self.stop(error.to_string());
-        }
-        error
     }
 
     /// Writes a group of segments anew, as one; `next` is the base of the segment after them.
@@ -165,7 +162,7 @@ impl Shared {
         let mut to = BufWriter::with_capacity(256 * 1024, file);
         for segment in segments {
             let file = segment.open()?;
-            let mut scan = Scan::new(&file, 0..segment.size(), segment.base);
+            let mut scan = Scan::new(segment, &file, 0..segment.size());
             let mut offset = segment.base;
             loop {
                 let next = scan.next();

@@ -96,7 +96,7 @@ pub enum LogError {
     /// `KAFKA_STORAGE_ERROR`: what is stored at this place is damaged.
     #[error(
         "the log is damaged at offset {offset}: {file}, byte {position}: {reason}; restore the \
-         file, or delete the records up to the next good one"
+         file from a copy and start again, or delete the topic"
     )]
     Damaged {
         /// The first offset that cannot be read.

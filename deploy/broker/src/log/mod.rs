@@ -142,6 +142,16 @@ impl Shared {
         self.end(reason);
     }
 
+    /// Takes no more records if that is damage. The segment's index goes, so that the next start
+    /// reads the segment and comes to the same end.
+    fn failed(&self, error: LogError) -> LogError {
+        if let LogError::Damaged { file, .. } = &error {
+            let _ = files::remove(&Path::new(file).with_extension("index"));
+            self.stop(error.to_string());
+        }
+        error
+    }
+
     /// Takes no more records. The first reason stays.
     fn end(&self, reason: impl Into<String>) {
         let _ = self.stopped.set(reason.into());

@@ -158,12 +158,7 @@ impl Shared {
             match answer(&self.segments()) {
                 Ok(found) => return Ok(found),
                 Err(ReadError::Replaced) => {}
-                Err(ReadError::Failed(error)) => {
-                    if let LogError::Damaged { .. } = error {
-                        self.stop(error.to_string());
-                    }
-                    return Err(error);
-                }
+                Err(ReadError::Failed(error)) => return Err(self.failed(error)),
             }
         }
     }
@@ -175,11 +170,14 @@ impl Shared {
         until: i64,
         max_bytes: usize,
     ) -> Result<Option<Batches>, LogError> {
+        if from >= until {
+            return Ok(None);
+        }
         let found = self.ask(|segments| {
             let first = segments.partition_point(|segment| segment.base <= from).saturating_sub(1);
             self.read_first_of(&segments[first..], from, until, max_bytes)
         })?;
-        if found.is_none() && from < until {
+        if found.is_none() {
             // What was synced there is gone, and that stopped the log; if not, compaction took it.
             self.check_running()?;
         }

@@ -55,6 +55,8 @@ pub(super) fn open(dir: PathBuf, config: LogConfig, syncer: &Syncer) -> Result<L
         position: active.size(),
         log_start: last.map_or(first, |last| last.log_start.max(first)),
         cleaned: last.map_or(0, |last| last.cleaned),
+        // Without a checkpoint, nobody knows where compaction was.
+        gaps_before: last.map_or(active.base, |last| last.gaps_before),
     };
     let producers = if found.damage.is_none() {
         let producers = recover_producers(&dir, &segments, log_end)?;
@@ -142,7 +144,7 @@ fn drop_before_start(
 ) -> Result<(), LogError> {
     let Some(last) = last else { return Ok(()) };
     while let [base, next, ..] = bases[..]
-        && next <= last.log_start
+        && next <= last.log_start.min(last.segment)
     {
         remove_segment(dir, base)?;
         bases.remove(0);
@@ -163,15 +165,23 @@ fn examine(
     last: Option<Checkpoint>,
     recovery: &mut Recovery,
 ) -> Result<(Segment, Option<Damage>), LogError> {
+    let has_gaps = last.is_none_or(|last| base < last.gaps_before);
     if let Some(last) = last
         && base <= last.segment
-        && let Some(segment) = Segment::load(dir, base)?
+        && let Some(segment) = Segment::load(dir, base, has_gaps)?
         && (base < last.segment || segment.size() == last.position)
     {
         return Ok((segment, None));
     }
     recovery.segments_read += 1;
-    Segment::rebuild(dir, base, config.index_interval_bytes)
+    let (segment, damage) = Segment::rebuild(dir, base, has_gaps, config.index_interval_bytes)?;
+    // Spares the next start the same; one that cannot be written (the disk is full) does not.
+    if damage.is_none()
+        && let Err(error) = segment.seal()
+    {
+        tracing::warn!(log = %dir.display(), %error, "the next start reads this segment again");
+    }
+    Ok((segment, damage))
 }
 
 /// Whether the damage is to something that had been synced. Without a checkpoint nobody knows:
@@ -245,7 +255,7 @@ fn recover_producers(
         .map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
     for segment in segments.iter().filter(|segment| segment.summary().next_offset > from) {
         let file = segment.open()?;
-        let mut scan = Scan::new(&file, 0..segment.size(), segment.base);
+        let mut scan = Scan::new(segment, &file, 0..segment.size());
         loop {
             match scan.next() {
                 Ok(Some(batch)) if batch.header.base_offset >= from => {

@@ -97,17 +97,18 @@ pub fn sweep_removed(dir: &Path) -> Result<(), LogError> {
 impl Shared {
     /// Moves the log's start and removes the segments before it.
     fn begin_at(&self, offset: i64) -> Result<Vec<Arc<Segment>>, LogError> {
-        // No segment that goes may still wait to be synced.
+        // The checkpoint must not be in a segment that goes.
         self.sync_now()?;
         if offset > self.log_start.load(Ordering::Acquire) {
             self.write_checkpoint(true, |checkpoint| checkpoint.log_start = offset)?;
             self.log_start.store(offset, Ordering::Release);
         }
+        let synced_in = lock(&self.checkpoint).last.segment;
         let removed: Vec<_> = {
             let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
             // A segment goes if the next one begins at or before the start.
             let later = segments.iter().skip(1);
-            let gone = later.take_while(|segment| segment.base <= offset).count();
+            let gone = later.take_while(|next| next.base <= offset.min(synced_in)).count();
             segments.drain(..gone).collect()
         };
         for segment in &removed {

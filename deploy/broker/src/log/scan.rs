@@ -2,7 +2,10 @@
 
 use std::{fs::File, io, ops::Range, os::unix::fs::FileExt};
 
-use super::batch::{self, BatchHeader, HEADER_BYTES};
+use super::{
+    batch::{self, BatchHeader, HEADER_BYTES},
+    segment::Segment,
+};
 
 /// Bytes read at once.
 const CHUNK: usize = 256 * 1024;
@@ -13,8 +16,10 @@ pub(super) struct Scan<'a> {
     /// Where the next batch begins.
     position: u64,
     end: u64,
-    /// The least offset the next batch may have.
-    least_offset: i64,
+    /// The offset the next batch has, unless the segment has gaps: then the least it may have.
+    /// `None` before the first.
+    expected: Option<i64>,
+    has_gaps: bool,
     buffer: Vec<u8>,
     /// Where in the file the buffer begins.
     buffer_position: u64,
@@ -45,13 +50,14 @@ impl From<io::Error> for ScanError {
 }
 
 impl<'a> Scan<'a> {
-    /// Scans the bytes in `range`, which begins with a batch at or after `least_offset`.
-    pub fn new(file: &'a File, range: Range<u64>, least_offset: i64) -> Self {
+    /// Scans a part of the segment's file that begins with a batch.
+    pub fn new(segment: &Segment, file: &'a File, range: Range<u64>) -> Self {
         Self {
             file,
             position: range.start,
             end: range.end,
-            least_offset,
+            expected: (range.start == 0).then_some(segment.base),
+            has_gaps: segment.has_gaps,
             buffer: Vec::new(),
             buffer_position: range.start,
         }
@@ -77,13 +83,14 @@ impl<'a> Scan<'a> {
             let size = header.size();
             return Err(damaged(format!("the file ends after {left} of a batch's {size} bytes")));
         }
-        if header.base_offset < self.least_offset {
-            let (found, expected) = (header.base_offset, self.least_offset);
-            return Err(damaged(format!("it has offset {found}, expected {expected} or later")));
+        let expected = self.expected.unwrap_or(header.base_offset);
+        if header.base_offset < expected || header.base_offset > expected && !self.has_gaps {
+            let found = header.base_offset;
+            return Err(damaged(format!("it has offset {found}, expected {expected}")));
         }
         batch::check(self.fill(header.size(), left)?).map_err(damaged)?;
         self.position += header.size() as u64;
-        self.least_offset = header.next_offset();
+        self.expected = Some(header.next_offset());
         let from = (position - self.buffer_position) as usize;
         Ok(Some(Found { position, header, bytes: &self.buffer[from..from + header.size()] }))
     }

@@ -30,6 +30,8 @@ const INDEX_SLACK: usize = 8 * 1024;
 pub(super) struct Segment {
     pub base: i64,
     pub path: PathBuf,
+    /// Whether compaction may have removed offsets; if not, each batch follows the one before.
+    pub has_gaps: bool,
     /// Bytes of whole batches; the file can have more while one is being written.
     size: AtomicU64,
     file: Mutex<Handle>,
@@ -66,27 +68,31 @@ impl Segment {
             .create_new(true)
             .open(&path)
             .map_err(LogError::io("create", &path))?;
-        Ok(Self::new(path, base, 0, Handle::Open(Arc::new(file)), Summary::empty(base), index))
+        let handle = Handle::Open(Arc::new(file));
+        Ok(Self::new(path, base, false, 0, handle, Summary::empty(base), index))
     }
 
     /// The segment in an existing file whose every batch is to be trusted if its index fits;
     /// `None` if there is no such index.
-    pub fn load(dir: &Path, base: i64) -> Result<Option<Self>, LogError> {
+    pub fn load(dir: &Path, base: i64, has_gaps: bool) -> Result<Option<Self>, LogError> {
         let path = files::log_path(dir, base);
         let size = path.metadata().map_err(LogError::io("read", &path))?.len();
-        Ok(Index::load(files::index_path(dir, base), base, size)
-            .map(|(index, summary)| Self::new(path, base, size, Handle::Closed, summary, index)))
+        Ok(Index::load(files::index_path(dir, base), base, size).map(|(index, summary)| {
+            Self::new(path, base, has_gaps, size, Handle::Closed, summary, index)
+        }))
     }
 
     /// The segment in an existing file, with a new index, and where it is damaged: it ends there.
     pub fn rebuild(
         dir: &Path,
         base: i64,
+        has_gaps: bool,
         index_interval: u64,
     ) -> Result<(Self, Option<Damage>), LogError> {
         let path = files::log_path(dir, base);
         let index = Index::create(files::index_path(dir, base), base)?;
-        let segment = Self::new(path, base, 0, Handle::Closed, Summary::empty(base), index);
+        let handle = Handle::Closed;
+        let segment = Self::new(path, base, has_gaps, 0, handle, Summary::empty(base), index);
         let damage = segment.examine(index_interval)?;
         Ok((segment, damage))
     }
@@ -102,7 +108,7 @@ impl Segment {
         let index = Index::create(index_path.to_owned(), base)?;
         let handle = Handle::Open(Arc::new(file));
         let path = files::log_path(dir, base);
-        let mut segment = Self::new(path, base, 0, handle, Summary::empty(base), index);
+        let mut segment = Self::new(path, base, true, 0, handle, Summary::empty(base), index);
         if let Some(damage) = segment.examine(index_interval)? {
             return Err(damage.of(&segment));
         }
@@ -115,7 +121,7 @@ impl Segment {
     fn examine(&self, index_interval: u64) -> Result<Option<Damage>, LogError> {
         let file = self.open()?;
         let size = file.metadata().map_err(LogError::io("read", &self.path))?.len();
-        let mut scan = Scan::new(&file, 0..size, self.base);
+        let mut scan = Scan::new(self, &file, 0..size);
         loop {
             match scan.next() {
                 Ok(Some(found)) => self.took(&found.header, index_interval),
@@ -132,6 +138,7 @@ impl Segment {
     fn new(
         path: PathBuf,
         base: i64,
+        has_gaps: bool,
         size: u64,
         handle: Handle,
         summary: Summary,
@@ -140,6 +147,7 @@ impl Segment {
         Self {
             base,
             path,
+            has_gaps,
             size: AtomicU64::new(size),
             file: Mutex::new(handle),
             used: AtomicBool::new(true),
@@ -231,14 +239,24 @@ impl Segment {
         file.set_len(self.size()).map_err(LogError::io("truncate", &self.path))
     }
 
+    /// Puts another file in this one's place, as a disk that fails.
+    #[cfg(test)]
+    pub fn exchange_file(&self, file: File) {
+        *self.handle() = Handle::Open(Arc::new(file));
+    }
+
     /// Writes the index's header: nothing will be appended.
     pub fn seal(&self) -> Result<(), LogError> {
         self.index.seal(&self.summary(), self.size())
     }
 
-    /// Syncs the batches to disk.
+    /// Syncs the batches to disk. One that was replaced meanwhile had been synced, or is deleted.
     pub fn sync(&self) -> Result<(), LogError> {
-        self.open()?.sync_data().map_err(LogError::io("sync", &self.path))
+        match self.file() {
+            Ok(file) => file.sync_data().map_err(LogError::io("sync", &self.path)),
+            Err(ReadError::Replaced) => Ok(()),
+            Err(ReadError::Failed(error)) => Err(error),
+        }
     }
 
     /// Closes files not used since the last call.
@@ -285,13 +303,15 @@ impl Segment {
         let slack = if known.is_some() { 0 } else { INDEX_SLACK };
         let mut window = self.window(&file, position, max_bytes + slack)?;
         let mut start = 0;
+        let mut expected = from.max(self.base);
         loop {
-            let size = match window.peek(start, from)? {
+            let size = match window.peek(start, expected)? {
                 Peek::End => return Ok(None),
                 Peek::Short => HEADER_BYTES,
                 Peek::Batch(batch) if batch.base_offset >= until => return Ok(None),
                 Peek::Batch(batch) if batch.last_offset() < from => {
                     start += batch.size();
+                    expected = batch.next_offset();
                     continue;
                 }
                 Peek::Batch(batch) if window.holds(start, &batch) => break,
@@ -300,7 +320,7 @@ impl Segment {
             window = self.window(&file, window.position + start as u64, size.max(max_bytes))?;
             start = 0;
         }
-        window.take(start, from, until, max_bytes).map(Some)
+        window.take(start, from.max(self.base), until, max_bytes).map(Some)
     }
 
     fn window(&self, file: &File, position: u64, length: usize) -> Result<Window<'_>, ReadError> {

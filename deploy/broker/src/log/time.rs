@@ -66,7 +66,7 @@ impl Segment {
         wanted: impl Fn(i64, i64) -> bool,
     ) -> Result<Option<Place>, ReadError> {
         let file = self.file()?;
-        let mut scan = Scan::new(&file, from..self.size(), self.base);
+        let mut scan = Scan::new(self, &file, from..self.size());
         let mut offset = self.base;
         loop {
             let batch = match scan.next() {

@@ -35,7 +35,8 @@ pub(super) struct Batches {
 }
 
 impl Window<'_> {
-    /// What begins at `at`, where `offset` or a later one is expected.
+    /// What begins at `at`: a batch with this offset or an earlier one or, if there are gaps, a
+    /// later one.
     pub fn peek(&self, at: usize, offset: i64) -> Result<Peek, ReadError> {
         let position = self.position + at as u64;
         let left = self.segment_end.saturating_sub(position);
@@ -49,6 +50,10 @@ impl Window<'_> {
         if let Some(defect) = header.defect() {
             return Err(self.damage(at, offset, defect));
         }
+        if header.base_offset > offset && !self.segment.has_gaps {
+            let reason = format!("it has offset {}, expected {offset}", header.base_offset);
+            return Err(self.damage(at, offset, reason));
+        }
         if header.size() as u64 > left {
             let reason = format!("{left} bytes are left of a batch of {}", header.size());
             return Err(self.damage(at, offset, reason));
@@ -61,8 +66,9 @@ impl Window<'_> {
         self.bytes.len() - at >= batch.size()
     }
 
-    /// The batches from `start` on: the one there, and those after it that are whole, before
-    /// `until` and within `max_bytes`. Ends before a damaged one.
+    /// The batches from `start` on: the one there, which has the offset `from` or, if there are
+    /// gaps, a later one, and those after it that are whole, before `until` and within
+    /// `max_bytes`. Ends before a damaged one.
     pub fn take(
         self,
         start: usize,

@@ -2,6 +2,10 @@
 
 mod basics;
 mod cleaning;
+mod crashes;
+mod group_commit;
+mod producers;
+mod random;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::records::{
@@ -115,6 +119,13 @@ fn put(log: &Log, batch: &Batch) -> Appended {
     let appended = log.append(batch.bytes(), NOW).unwrap();
     wait(log, &appended).unwrap();
     appended
+}
+
+/// Appends and waits for the disk, one by one.
+fn put_all(log: &Log, values: std::ops::Range<i32>) {
+    for i in values {
+        put(log, &Batch::of(&format!("value {i}")));
+    }
 }
 
 fn wait(log: &Log, appended: &Appended) -> Result<(), LogError> {
