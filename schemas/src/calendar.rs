@@ -1,6 +1,6 @@
 //! Dates and times: between Avro's counts and the texts and timestamps that VRL works with.
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
 
 /// What a count of a time stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,9 +98,14 @@ pub(crate) fn timestamp_count(instant: DateTime<Utc>, unit: Unit) -> Option<i64>
     i64::try_from(count).ok()
 }
 
-/// The instant of an RFC 3339 text.
+/// The instant of an RFC 3339 text; years beyond four digits carry a sign, as ISO 8601 has it.
 pub(crate) fn parse_timestamp(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(text).ok().map(|instant| instant.with_timezone(&Utc))
+    let instant = if text.starts_with(['+', '-']) {
+        text.parse::<DateTime<FixedOffset>>()
+    } else {
+        DateTime::parse_from_rfc3339(text)
+    };
+    instant.ok().map(|instant| instant.with_timezone(&Utc))
 }
 
 /// `2024-05-01T12:34:56.789` for a count since 1970-01-01 of a clock whose zone is not known.

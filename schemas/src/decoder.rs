@@ -97,7 +97,7 @@ impl Decoder {
         let value = self.read(self.plan.root, &mut input)?;
         match input.left() {
             0 => Ok(value),
-            left => Err(input.fault(format!("{left} bytes are left over after the value")).into()),
+            left => Err(input.fault(format!("left over after the value: {left} bytes")).into()),
         }
     }
 

@@ -12,7 +12,7 @@ pub(crate) const MAX_DEPTH: usize = 128;
 
 /// How many values may cost no bytes (nulls in an array, records without fields), beyond the length
 /// of the payload. Without a bound a payload of six bytes holds a billion nulls.
-const FREE_VALUES: usize = 4_096;
+const FREE_VALUES: usize = 1_024;
 
 /// Items for which room is made before they are seen.
 const MAX_RESERVED: usize = 1_024;
@@ -80,7 +80,7 @@ impl<'a> Input<'a> {
     pub(super) fn take(&mut self, size: usize) -> Result<&'a [u8], Fault> {
         let Some(taken) = self.bytes[self.at..].get(..size) else {
             let left = self.left();
-            return Err(self.fault(format!("{size} bytes are needed and {left} are left")));
+            return Err(self.fault(format!("of the {size} bytes it takes, {left} are left")));
         };
         self.at += size;
         Ok(taken)

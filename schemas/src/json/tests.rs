@@ -231,3 +231,24 @@ fn an_order_written_and_read_again_is_the_same() {
     assert_eq!(order.value.get(vrl::path!("lines", 0, "unit_price")), Some(&value!("10.10")));
     assert_eq!(read(&schema, write(&order.value).as_bytes()).unwrap(), order);
 }
+
+#[test]
+fn a_damaged_text_never_panics() {
+    use rand::{Rng, SeedableRng};
+    let schema = Schema::parse(events::ORDER).unwrap();
+    let text = br#"{"id":"\u00e9\ud83d\ude00","placed_at":1714566896789,"lines":[{"sku":"\u{e9}","unit_price":-1.5e3}],"note":null}"#;
+    let mut random = rand::rngs::StdRng::seed_from_u64(3);
+    for _ in 0..20_000 {
+        let mut text = text.to_vec();
+        for _ in 0..random.random_range(1..4) {
+            let at = random.random_range(0..text.len());
+            match random.random_range(0..3) {
+                0 => text[at] = random.random(),
+                1 => text.insert(at, *b"\"\\{}[],:u0-.e".get(random.random_range(0..13)).unwrap()),
+                _ => text.truncate(at.max(1)),
+            }
+        }
+        let (plain, shaped) = (read_plain(&text), read(&schema, &text));
+        assert!(plain.is_ok() || shaped.is_err());
+    }
+}
