@@ -1,7 +1,7 @@
 //! Appending and syncing.
 
 use std::{
-    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, MutexGuard, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -122,8 +122,7 @@ impl Shared {
 
     /// The segment that is appended to.
     pub(super) fn active(&self) -> Result<Arc<Segment>, LogError> {
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        segments.last().cloned().ok_or_else(|| LogError::Stopped {
+        self.segments().last().cloned().ok_or_else(|| LogError::Stopped {
             reason: format!("no segment is left in {}", self.dir.display()),
         })
     }
@@ -157,7 +156,7 @@ impl Shared {
         if let Err(error) = active.seal().and_then(|()| self.save_producers(writer, base)) {
             tracing::warn!(log = %self.dir.display(), %error, "a start will have to read more");
         }
-        self.segments.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&next));
+        self.change_segments(|segments| segments.push(Arc::clone(&next)));
         writer.unsynced.push(Arc::clone(active));
         writer.new_files = true;
         Ok(next)

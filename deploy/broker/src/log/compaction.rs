@@ -12,7 +12,7 @@ use std::{
     hash::BuildHasher,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError},
+    sync::Arc,
 };
 
 use super::{
@@ -24,8 +24,8 @@ use super::{
     segment::{Damage, Segment},
 };
 
-/// Keys noted in one pass; more are left to the next. Each takes about 32 bytes.
-const MAX_KEYS: usize = 500_000;
+/// Keys noted in one pass; more are left to the next pass. Each takes about 32 bytes.
+pub(super) const MAX_KEYS: usize = 500_000;
 
 /// The last offset of each key, by a hash that no producer can predict.
 #[derive(Debug, Default)]
@@ -52,30 +52,56 @@ impl LastOffsets {
 }
 
 impl Shared {
-    /// Compacts, if enough is new.
+    /// Compacts, if enough is new; notes at most `max_keys` in a pass.
     pub(super) fn compact(
         &self,
         config: &LogConfig,
         now_ms: i64,
+        max_keys: usize,
         cleaned: &mut Cleaned,
     ) -> Result<(), LogError> {
         self.sync_now()?;
-        let checkpoint = lock(&self.checkpoint).last;
-        let segments = self.segments();
-        let newest = now_ms.saturating_sub(config.min_compaction_lag_ms);
-        let eligible: Vec<_> = segments[..segments.len() - 1]
-            .iter()
-            .take_while(|segment| segment.base < checkpoint.segment)
-            .take_while(|segment| {
-                config.min_compaction_lag_ms <= 0 || newest_record(segment) < newest
-            })
-            .cloned()
-            .collect();
-        let from = checkpoint.cleaned.max(checkpoint.log_start);
+        let eligible = self.eligible(config, now_ms);
+        let goal = eligible.last().map_or(0, |segment| segment.summary().next_offset);
+        let mut from = self.compacted_to();
         if !is_worthwhile(&eligible, from, config.min_cleanable_ratio) {
             return Ok(());
         }
-        let last_offsets = self.note_keys(&eligible, from)?;
+        while from < goal {
+            self.compact_from(from, config, now_ms, max_keys, cleaned)?;
+            from = self.compacted_to();
+        }
+        Ok(())
+    }
+
+    fn compacted_to(&self) -> i64 {
+        let checkpoint = lock(&self.checkpoint).last;
+        checkpoint.cleaned.max(checkpoint.log_start)
+    }
+
+    /// The segments that may be compacted: complete, synced, and old enough.
+    fn eligible(&self, config: &LogConfig, now_ms: i64) -> Vec<Arc<Segment>> {
+        let synced_in = lock(&self.checkpoint).last.segment;
+        let newest = now_ms.saturating_sub(config.min_compaction_lag_ms);
+        let is_old = |segment: &Segment| {
+            config.min_compaction_lag_ms <= 0 || newest_record(segment) < newest
+        };
+        let segments = self.segments();
+        let complete = segments.iter().take_while(|segment| segment.base < synced_in);
+        complete.take_while(|segment| is_old(segment)).cloned().collect()
+    }
+
+    /// One pass over the records from an offset on, as far as keys can be noted.
+    fn compact_from(
+        &self,
+        from: i64,
+        config: &LogConfig,
+        now_ms: i64,
+        max_keys: usize,
+        cleaned: &mut Cleaned,
+    ) -> Result<(), LogError> {
+        let eligible = self.eligible(config, now_ms);
+        let last_offsets = self.note_keys(&eligible, from, max_keys)?;
         let end = last_offsets.end;
         let filter = Filter {
             last_offsets,
@@ -87,6 +113,7 @@ impl Shared {
         self.write_checkpoint(true, |checkpoint| {
             checkpoint.gaps_before = end.max(checkpoint.gaps_before);
         })?;
+        let segments = self.segments();
         let within = eligible.iter().take_while(|segment| segment.base < end).count();
         for group in groups(&segments[..=within], config.segment_bytes) {
             self.rewrite(group, &filter, config, cleaned)?;
@@ -95,7 +122,12 @@ impl Shared {
     }
 
     /// Notes the last offset of each key of the records from an offset on, as many as fit.
-    fn note_keys(&self, segments: &[Arc<Segment>], from: i64) -> Result<LastOffsets, LogError> {
+    fn note_keys(
+        &self,
+        segments: &[Arc<Segment>],
+        from: i64,
+        max_keys: usize,
+    ) -> Result<LastOffsets, LogError> {
         let mut last = LastOffsets { end: from, ..LastOffsets::default() };
         for segment in segments.iter().filter(|segment| segment.summary().next_offset > from) {
             let file = segment.open()?;
@@ -107,7 +139,7 @@ impl Shared {
                 if batch.header.last_offset() < from {
                     continue;
                 }
-                if last.offsets.len() >= MAX_KEYS {
+                if last.offsets.len() >= max_keys {
                     return Ok(last);
                 }
                 let keys =
@@ -190,10 +222,10 @@ impl Shared {
 
     /// Readers find the compacted segment from now on.
     fn put_in_place(&self, old: &[Arc<Segment>], compacted: Segment) {
-        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
-        let at = segments.partition_point(|segment| segment.base < compacted.base);
-        segments.splice(at..at + old.len(), [Arc::new(compacted)]);
-        drop(segments);
+        self.change_segments(|segments| {
+            let at = segments.partition_point(|segment| segment.base < compacted.base);
+            segments.splice(at..at + old.len(), [Arc::new(compacted)]);
+        });
         for segment in old {
             segment.replaced();
         }

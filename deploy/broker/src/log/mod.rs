@@ -67,6 +67,9 @@ pub struct Log {
     recovery: Recovery,
 }
 
+/// The segments at one time.
+type Segments = Arc<Vec<Arc<Segment>>>;
+
 #[derive(Debug)]
 struct Shared {
     dir: PathBuf,
@@ -74,7 +77,7 @@ struct Shared {
     syncer: Syncer,
     turn: Turn,
     /// Oldest first; the last one is appended to. Never empty.
-    segments: RwLock<Vec<Arc<Segment>>>,
+    segments: RwLock<Segments>,
     writer: Mutex<Writer>,
     checkpoint: Mutex<Checkpoints>,
     /// Held while segments are removed or compacted.
@@ -118,8 +121,14 @@ impl Shared {
     }
 
     /// The segments as of now, without holding their lock.
-    fn segments(&self) -> Vec<Arc<Segment>> {
-        self.segments.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn segments(&self) -> Segments {
+        Arc::clone(&self.segments.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the segments that readers find from now on.
+    fn change_segments<T>(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>) -> T) -> T {
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut segments))
     }
 
     fn high_watermark(&self) -> i64 {

@@ -84,6 +84,11 @@ impl Log {
             Some(batches) => batches.bytes,
             None => Bytes::new(),
         };
+        let log_start = self.log_start();
+        if from < log_start {
+            // Deleted meanwhile: what was found can begin after a part that is gone.
+            return Err(LogError::OffsetOutOfRange { offset: from, log_start, log_end });
+        }
         Ok(Read { batches, high_watermark, log_start, last_stable: high_watermark })
     }
 

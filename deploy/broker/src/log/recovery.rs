@@ -61,7 +61,8 @@ pub(super) fn open(dir: PathBuf, config: LogConfig, syncer: &Syncer) -> Result<L
     let producers = if found.damage.is_none() {
         let producers = recover_producers(&dir, &segments, log_end)?;
         // What had been appended and not synced is there, and is kept.
-        segments.iter().rev().take(1 + found.recovery.segments_read).try_for_each(|s| s.sync())?;
+        let unsynced = |base: i64| last.is_none_or(|last| base >= last.segment);
+        segments.iter().filter(|s| unsynced(s.base)).try_for_each(|s| s.sync())?;
         files::sync_dir(&dir)?;
         file.write(&checkpoint, true)?;
         producers
@@ -73,7 +74,7 @@ pub(super) fn open(dir: PathBuf, config: LogConfig, syncer: &Syncer) -> Result<L
         config: RwLock::new(Arc::new(config)),
         syncer: syncer.clone(),
         turn: Turn::default(),
-        segments: RwLock::new(segments),
+        segments: RwLock::new(Arc::new(segments)),
         writer: Mutex::new(Writer {
             producers,
             unsynced: Vec::new(),

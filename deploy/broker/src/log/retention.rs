@@ -3,11 +3,13 @@
 use std::{
     fs,
     path::Path,
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::UNIX_EPOCH,
 };
 
-use super::{Log, LogConfig, LogError, Shared, files, lock, recovery, segment::Segment};
+use super::{
+    Log, LogConfig, LogError, Shared, compaction::MAX_KEYS, files, lock, recovery, segment::Segment,
+};
 
 /// How the folders of removed logs end, until their files are gone.
 pub const REMOVED_SUFFIX: &str = ".removed";
@@ -56,7 +58,7 @@ impl Log {
             self.shared.expire(&config, now_ms, &mut cleaned)?;
         }
         if config.cleanup.compact {
-            self.shared.compact(&config, now_ms, &mut cleaned)?;
+            self.shared.compact(&config, now_ms, MAX_KEYS, &mut cleaned)?;
         }
         Ok(cleaned)
     }
@@ -104,13 +106,12 @@ impl Shared {
             self.log_start.store(offset, Ordering::Release);
         }
         let synced_in = lock(&self.checkpoint).last.segment;
-        let removed: Vec<_> = {
-            let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let removed: Vec<_> = self.change_segments(|segments| {
             // A segment goes if the next one begins at or before the start.
             let later = segments.iter().skip(1);
             let gone = later.take_while(|next| next.base <= offset.min(synced_in)).count();
             segments.drain(..gone).collect()
-        };
+        });
         for segment in &removed {
             segment.replaced();
             recovery::remove_segment(&self.dir, segment.base)?;

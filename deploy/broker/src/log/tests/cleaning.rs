@@ -1,7 +1,7 @@
 use kafka_protocol::records::Compression;
 
 use super::*;
-use crate::log::{Cleanup, batch::BatchHeader, files};
+use crate::log::{Cleaned, Cleanup, batch::BatchHeader, files};
 
 const HOUR: i64 = 3_600_000;
 
@@ -177,6 +177,18 @@ fn the_last_value_of_each_key_stays_with_its_offset_whatever_the_codec() {
     let all = values(&log);
     let active = *files::offsets(log.dir(), "log").unwrap().last().unwrap();
     log.clean(NOW).unwrap();
+    assert_eq!(values(&log), last_of_each(&all, active));
+}
+
+#[test]
+fn more_keys_than_fit_are_compacted_in_several_passes() {
+    let bench = Bench::with(compacted());
+    let log = bench.open();
+    fill_keys(&log);
+    let all = values(&log);
+    let active = *files::offsets(log.dir(), "log").unwrap().last().unwrap();
+    let mut cleaned = Cleaned::default();
+    log.shared.compact(&log.config(), NOW, 4, &mut cleaned).unwrap();
     assert_eq!(values(&log), last_of_each(&all, active));
 }
 

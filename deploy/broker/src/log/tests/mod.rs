@@ -2,6 +2,7 @@
 
 mod basics;
 mod cleaning;
+mod concurrency;
 mod crashes;
 mod group_commit;
 mod producers;

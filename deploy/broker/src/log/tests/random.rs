@@ -100,7 +100,7 @@ impl History {
         let crashed = Bench::with(self.bench.config.clone());
         copy(&self.bench.path(), &crashed.path());
         let checkpoint = crate::log::lock(&self.log.shared.checkpoint).last;
-        for segment in self.log.shared.segments() {
+        for segment in self.log.shared.segments().iter() {
             let least = match segment.base.cmp(&checkpoint.segment) {
                 std::cmp::Ordering::Less => continue,
                 std::cmp::Ordering::Equal => checkpoint.position,
