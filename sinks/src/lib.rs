@@ -1,1 +1,10 @@
-//! See `Cargo.toml`.
+//! Sinks: each delivers a topic to one kind of application, and each is one file or one folder.
+
+pub mod exchange;
+
+use engine::connector::SinkDeclaration;
+
+/// Every sink, in the order in which the catalogue lists them.
+pub fn all() -> Vec<SinkDeclaration> {
+    Vec::new()
+}
