@@ -11,6 +11,7 @@
 mod changes;
 mod rules;
 
+use std::collections::HashSet;
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
@@ -141,7 +142,7 @@ impl Display for Kind {
 }
 
 /// One reason why a schema does not fit the earlier ones.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Incompatibility {
     /// What kind of reason.
     pub kind: Kind,
@@ -167,18 +168,18 @@ enum Direction {
 /// Whether a subject of this level with these versions, oldest first, takes a new schema: it does
 /// if nothing is found.
 pub fn check(level: Level, new: &Schema, earlier: &[Schema]) -> Vec<Incompatibility> {
-    let mut found = Vec::new();
+    let mut found: Vec<Incompatibility> = Vec::new();
     for old in compared(level, earlier) {
-        let mut pairs = Vec::new();
         if level.new_reads_old() {
-            pairs.extend(rules::read(new, old, Direction::NewReadsOld));
+            found.extend(rules::read(new, old, Direction::NewReadsOld));
         }
         if level.old_reads_new() {
-            pairs.extend(rules::read(old, new, Direction::OldReadsNew));
+            found.extend(rules::read(old, new, Direction::OldReadsNew));
         }
-        pairs.retain(|reason| !found.contains(reason));
-        found.extend(pairs);
     }
+    // Several versions, and several uses of one type, give the same reason.
+    let mut seen = HashSet::new();
+    found.retain(|reason| seen.insert(reason.clone()));
     found
 }
 

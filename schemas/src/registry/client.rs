@@ -50,7 +50,7 @@ impl Debug for Auth {
 }
 
 /// Where the registry is and how to speak to it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RegistryConfig {
     /// The addresses of one registry: `http://localhost:8081`. The next is asked when one cannot
     /// answer.
@@ -63,6 +63,19 @@ pub struct RegistryConfig {
     pub cache_directory: Option<PathBuf>,
     /// How long one address may take to answer.
     pub timeout: Duration,
+}
+
+/// Addresses may hold credentials, which are not shown.
+impl Debug for RegistryConfig {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let urls = self.urls.iter().map(|url| http::without_credentials(url));
+        f.debug_struct("RegistryConfig")
+            .field("urls", &urls.collect::<Vec<_>>())
+            .field("auth", &self.auth)
+            .field("cache_directory", &self.cache_directory)
+            .field("timeout", &self.timeout)
+            .finish()
+    }
 }
 
 impl RegistryConfig {

@@ -2,6 +2,7 @@
 //! rest, and one reading of what came back.
 
 use std::error::Error as _;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
@@ -64,9 +65,13 @@ impl Http {
         if urls.is_empty() {
             return Err(RegistryError::invalid(PREPARING, "no address is given"));
         }
-        let is_secure = urls.iter().any(|(url, _)| url.starts_with("https:"));
+        let is_secure = urls.iter().any(|(url, _)| url.scheme() == "https");
         let tls = if is_secure { system_tls()? } else { plain_tls()? };
-        let builder = || Client::builder().tls_backend_preconfigured(tls.clone());
+        let is_local = urls.iter().all(|(url, _)| is_loopback(url));
+        let builder = || {
+            let builder = Client::builder().tls_backend_preconfigured(tls.clone());
+            if is_local { builder.no_proxy() } else { builder }
+        };
         let endpoints = urls
             .into_iter()
             .map(|(url, auth)| Endpoint::new(url, auth, config, builder()))
@@ -214,11 +219,12 @@ const PREPARING: &str = "preparing the registry's client";
 
 impl Endpoint {
     fn new(
-        url: String,
+        url: Url,
         auth: Auth,
         config: &RegistryConfig,
         client: ClientBuilder,
     ) -> Result<Self, RegistryError> {
+        let url = url.as_str().trim_end_matches('/').to_owned();
         let mut settings = SrSettings::new_builder(url.clone());
         settings.set_timeout(config.timeout);
         match &auth {
@@ -397,8 +403,10 @@ fn encoded(subject: &str) -> String {
 }
 
 /// An address without its credentials, which become basic authentication if there is no other.
-fn address(text: &str, auth: &Auth) -> Result<(String, Auth), RegistryError> {
-    let invalid = |cause: &str| RegistryError::invalid(PREPARING, format!("`{text}`: {cause}"));
+fn address(text: &str, auth: &Auth) -> Result<(Url, Auth), RegistryError> {
+    let invalid = |cause: &str| {
+        RegistryError::invalid(PREPARING, format!("`{}`: {cause}", without_credentials(text)))
+    };
     let mut url = Url::parse(text).map_err(|cause| invalid(&cause.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(invalid("an http:// or https:// address is needed"));
@@ -413,7 +421,23 @@ fn address(text: &str, auth: &Auth) -> Result<(String, Auth), RegistryError> {
     // These fail only for addresses without a host, which http ones always have.
     let _ = url.set_username("");
     let _ = url.set_password(None);
-    Ok((url.as_str().trim_end_matches('/').to_owned(), auth))
+    Ok((url, auth))
+}
+
+/// An address as it may be shown.
+pub(super) fn without_credentials(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+        _ => url.to_owned(),
+    }
+}
+
+/// A proxy of the environment is not meant for this machine.
+fn is_loopback(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| {
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    })
 }
 
 type TlsBuilder = rustls::ConfigBuilder<rustls::ClientConfig, rustls::WantsVerifier>;

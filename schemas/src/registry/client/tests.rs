@@ -267,7 +267,7 @@ async fn refused_credentials_are_told_apart_and_never_shown() {
             auth: Auth::Basic { user: "me".to_owned(), password: "secret".to_owned() },
             ..RegistryConfig::new(url.replace("http://", "http://me:secret@"))
         };
-        assert!(!format!("{:?}", config.auth).contains("secret"));
+        assert!(!format!("{config:?}").contains("secret"));
         for refused in [
             Registry::new(config.clone()).unwrap().schema(1).await.unwrap_err(),
             Registry::new(config.clone()).unwrap().compatibility_level("s").await.unwrap_err(),

@@ -14,12 +14,10 @@ use serde_json::json;
 const BODY_LIMIT: usize = 4 * 1024 * 1024;
 
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
-const MEDIA_TYPES: [&str; 4] = [
-    MEDIA_TYPE,
-    "application/vnd.schemaregistry+json",
-    "application/json",
-    "application/octet-stream",
-];
+/// What answers are given as.
+const ANSWERED: [&str; 3] = [MEDIA_TYPE, "application/vnd.schemaregistry+json", "application/json"];
+/// What requests may be sent as.
+const TAKEN: [&str; 4] = [ANSWERED[0], ANSWERED[1], ANSWERED[2], "application/octet-stream"];
 
 /// A request that is not carried out: status, the registry's error code, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,8 +147,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Payload<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Refusal> {
         let sent = header(request.headers(), &CONTENT_TYPE).unwrap_or_default();
-        if !MEDIA_TYPES.iter().any(|known| is_media_type(sent, known)) {
-            let known = MEDIA_TYPES.join(", ");
+        if !TAKEN.iter().any(|known| is_media_type(sent, known)) {
+            let known = TAKEN.join(", ");
             return Err(Refusal::new(415, format!("Content-Type '{sent}' is none of {known}")));
         }
         let bytes = to_bytes(request.into_body(), BODY_LIMIT).await.map_err(|_| {
@@ -162,13 +160,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Payload<T> {
     }
 }
 
-/// Gives every answer the media type that was asked for, and every error the registry's form,
+/// Gives every answer the first of our media types that was asked for, and every error the registry's form,
 /// also those of routing.
 pub(super) async fn finish(request: Request, next: Next) -> Response {
     let accepted = header(request.headers(), &ACCEPT).unwrap_or_default();
     let wanted = accepted
         .split(',')
-        .find_map(|range| MEDIA_TYPES.into_iter().find(|known| is_media_type(range, known)));
+        .find_map(|range| ANSWERED.into_iter().find(|known| is_media_type(range, known)));
     let response = next.run(request).await;
     let is_ours = header(response.headers(), &CONTENT_TYPE) == Some("application/json");
     let mut response = match response.status() {

@@ -15,7 +15,7 @@ pub(super) struct Identity([u8; 32]);
 
 impl Identity {
     /// Docs, defaults, aliases and logical types count; whitespace, the order of attributes and
-    /// the way names are spelt do not. Nor does its kind's name stand in for Avro's.
+    /// the way names are spelt do not.
     pub(super) fn of(kind: Option<&str>, text: &str, references: &[Reference]) -> Self {
         let canonical = match kind {
             None => canonical(text).unwrap_or_else(|| text.to_owned()),

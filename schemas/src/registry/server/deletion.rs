@@ -3,7 +3,7 @@
 use super::Plan;
 use super::answer::Refusal;
 use super::record::{Record, Version};
-use super::registration::{Missing, find};
+use super::registration::find;
 use super::settings::writable;
 use super::state::{Entry, State};
 use crate::registry::SchemaId;
@@ -62,17 +62,14 @@ pub(super) fn delete_version(
     permanent: bool,
 ) -> Result<Plan<u32>, Refusal> {
     writable(state, Some(subject))?;
-    let (version, entry) = match find(state, subject, version, permanent) {
-        Ok(found) => found,
-        // What is softly deleted already is told from what never was.
-        Err(missing @ (Missing::Subject(_) | Missing::Version(_))) => {
-            return Err(match find(state, subject, version, true) {
+    // What is softly deleted already is told from what never was.
+    let (version, entry) =
+        find(state, subject, version, permanent).map_err(|missing| {
+            match find(state, subject, version, true) {
                 Ok((version, _)) => Refusal::version_deleted(subject, version),
-                Err(_) => missing.into(),
-            });
-        }
-        Err(invalid) => return Err(invalid.into()),
-    };
+                Err(_) => missing,
+            }
+        })?;
     if permanent && !entry.deleted {
         return Err(Refusal::version_not_deleted(subject, version));
     }

@@ -150,10 +150,9 @@ pub(super) fn compatible(
         None => state.versions(subject, false).collect(),
         Some(version) => match find(state, subject, version, false) {
             Ok(found) => vec![found],
-            Err(Missing::Version(refusal)) if !is_latest(version) => return Err(refusal),
-            Err(Missing::Invalid(refusal)) => return Err(refusal),
+            // The first version of a subject has nothing to be compatible with.
             Err(_) if is_latest(version) => Vec::new(),
-            Err(_) => return Err(Refusal::no_version(version)),
+            Err(refusal) => return Err(refusal),
         },
     };
     let candidate = submission.candidate(state, normalize)?;
@@ -179,26 +178,6 @@ pub(super) fn lookup(
     Ok((version, entry.id))
 }
 
-/// Why a version was not found.
-pub(super) enum Missing {
-    /// The subject does not exist.
-    Subject(Refusal),
-    /// It has no such version.
-    Version(Refusal),
-    /// That is not a version.
-    Invalid(Refusal),
-}
-
-impl From<Missing> for Refusal {
-    fn from(missing: Missing) -> Self {
-        match missing {
-            Missing::Subject(refusal) | Missing::Version(refusal) | Missing::Invalid(refusal) => {
-                refusal
-            }
-        }
-    }
-}
-
 fn is_latest(version: &str) -> bool {
     matches!(version, "latest" | "-1")
 }
@@ -209,11 +188,11 @@ pub(super) fn find(
     subject: &str,
     version: &str,
     deleted: bool,
-) -> Result<(u32, Entry), Missing> {
+) -> Result<(u32, Entry), Refusal> {
     let number = match version.parse::<i32>() {
         _ if is_latest(version) => None,
         Ok(number) if number > 0 => Some(number.unsigned_abs()),
-        _ => return Err(Missing::Invalid(Refusal::invalid_version(version))),
+        _ => return Err(Refusal::invalid_version(version)),
     };
     let mut versions = state.versions(subject, deleted);
     let found = match number {
@@ -221,8 +200,8 @@ pub(super) fn find(
         Some(number) => versions.find(|(version, _)| *version == number),
     };
     found.ok_or_else(|| match state.versions(subject, deleted).next() {
-        None => Missing::Subject(Refusal::no_subject(subject)),
-        Some(_) => Missing::Version(Refusal::no_version(version)),
+        None => Refusal::no_subject(subject),
+        Some(_) => Refusal::no_version(version),
     })
 }
 
@@ -300,9 +279,8 @@ impl Submission {
             .map(|reference| {
                 let Reference { name, subject, version } = reference;
                 let (found, _) =
-                    find(state, subject, &version.to_string(), false).map_err(|missing| {
-                        let cause = Refusal::from(missing);
-                        let cause = cause.message();
+                    find(state, subject, &version.to_string(), false).map_err(|refusal| {
+                        let cause = refusal.message();
                         Refusal::invalid_schema(format!("Invalid reference `{name}`: {cause}"))
                     })?;
                 Ok(Reference { version: found.into(), ..reference.clone() })
