@@ -1,0 +1,394 @@
+//! A decimal number: digits and a scale, never a float.
+
+use std::cmp::Ordering;
+use std::fmt::{self, Display, Formatter};
+
+use bigdecimal::num_bigint::BigInt;
+use bigdecimal::{BigDecimal, RoundingMode, Signed, Zero};
+
+/// Most digits before and behind the point together: a text such as `1e999999999` stands for more
+/// than memory holds.
+pub(super) const MOST_DIGITS: i64 = 1_000;
+
+/// An exact decimal number. The small form, which holds any amount of money, spares allocations.
+#[derive(Debug, Clone)]
+pub(super) enum Decimal {
+    /// `unscaled` × 10^-`scale`.
+    Small { unscaled: i128, scale: u32 },
+    /// Its scale is never negative.
+    Big(BigDecimal),
+}
+
+/// Why there is no result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("`{0}` is not a decimal number; write it like -1234.50")]
+    NotANumber(String),
+    #[error("the number would have more than {MOST_DIGITS} digits")]
+    TooLong,
+    #[error("division by zero")]
+    DivisionByZero,
+    #[error("the scale is {0}, not a number of decimals from 0 to {MOST_DIGITS}")]
+    Scale(i64),
+    #[error("{0} is not a whole number that fits 64 bits")]
+    NotWhole(String),
+}
+
+type Outcome = Result<Decimal, Failure>;
+
+impl Decimal {
+    /// Reads a sign, digits with an optional point, and an optional exponent, as JSON and SQL write
+    /// numbers and as the codec reads them.
+    pub(super) fn parse(text: &str) -> Outcome {
+        let refused = || Failure::NotANumber(text.chars().take(40).collect());
+        let number = Literal::read(text).ok_or_else(refused)?;
+        number.decimal().map_err(|TooLong| Failure::TooLong)?.ok_or_else(refused)
+    }
+
+    fn big(&self) -> BigDecimal {
+        match self {
+            Self::Small { unscaled, scale } => {
+                BigDecimal::new(BigInt::from(*unscaled), i64::from(*scale))
+            }
+            Self::Big(number) => number.clone(),
+        }
+    }
+
+    /// A number that is not too long.
+    fn bounded(number: BigDecimal) -> Outcome {
+        let scale = number.fractional_digit_count();
+        if scale > MOST_DIGITS || number.digits() > MOST_DIGITS as u64 {
+            return Err(Failure::TooLong);
+        }
+        Ok(Self::Big(number))
+    }
+
+    /// Both unscaled integers at the larger of the scales.
+    fn aligned(&self, other: &Self) -> Option<(i128, i128, u32)> {
+        let (Self::Small { unscaled: a, scale: m }, Self::Small { unscaled: b, scale: n }) =
+            (self, other)
+        else {
+            return None;
+        };
+        let scale = *m.max(n);
+        let raised = |number: i128, from: u32| {
+            10_i128.checked_pow(scale - from).and_then(|factor| number.checked_mul(factor))
+        };
+        Some((raised(*a, *m)?, raised(*b, *n)?, scale))
+    }
+
+    /// The sum; it has the larger of the scales.
+    pub(super) fn add(&self, other: &Self) -> Outcome {
+        let small = self
+            .aligned(other)
+            .and_then(|(a, b, scale)| Some(Self::Small { unscaled: a.checked_add(b)?, scale }));
+        small.map_or_else(|| Self::bounded(self.big() + other.big()), Ok)
+    }
+
+    /// The difference; it has the larger of the scales.
+    pub(super) fn subtract(&self, other: &Self) -> Outcome {
+        self.add(&other.negate())
+    }
+
+    /// The product; its scale is the sum of the scales.
+    pub(super) fn multiply(&self, other: &Self) -> Outcome {
+        if let (Self::Small { unscaled: a, scale: m }, Self::Small { unscaled: b, scale: n }) =
+            (self, other)
+            && let Some(unscaled) = a.checked_mul(*b)
+            && m + n < MOST_DIGITS as u32
+        {
+            return Ok(Self::Small { unscaled, scale: m + n });
+        }
+        Self::bounded(self.big() * other.big())
+    }
+
+    /// The quotient rounded to `scale` decimals.
+    pub(super) fn divide(&self, by: &Self, scale: i64, mode: RoundingMode) -> Outcome {
+        let scale = checked_scale(scale)?;
+        let (mut dividend, dividend_scale) = self.big().into_bigint_and_exponent();
+        let (mut divisor, divisor_scale) = by.big().into_bigint_and_exponent();
+        if divisor.is_zero() {
+            return Err(Failure::DivisionByZero);
+        }
+        // One decimal more than asked for, and another that says whether anything is left after it:
+        // what rounding needs to know, exactly.
+        let shift = scale + 1 - dividend_scale + divisor_scale;
+        let raised = BigInt::from(10).pow(u32::try_from(shift.unsigned_abs()).unwrap_or(u32::MAX));
+        if shift >= 0 {
+            dividend *= raised
+        } else {
+            divisor *= raised
+        }
+        let rest = &dividend % &divisor;
+        let sign = rest.signum() * divisor.signum();
+        let quotient = dividend / divisor * 10 + sign;
+        Self::bounded(BigDecimal::new(quotient, scale + 2).with_scale_round(scale, mode))
+    }
+
+    /// The number with exactly `scale` decimals.
+    pub(super) fn round(&self, scale: i64, mode: RoundingMode) -> Outcome {
+        Self::bounded(self.big().with_scale_round(checked_scale(scale)?, mode))
+    }
+
+    pub(super) fn negate(&self) -> Self {
+        match self {
+            // Parsing takes at most 38 digits and arithmetic is checked, but -2^127 could come out.
+            Self::Small { unscaled, scale } => match unscaled.checked_neg() {
+                Some(unscaled) => Self::Small { unscaled, scale: *scale },
+                None => Self::Big(-self.big()),
+            },
+            Self::Big(number) => Self::Big(-number),
+        }
+    }
+
+    pub(super) fn absolute(&self) -> Self {
+        let negative = match self {
+            Self::Small { unscaled, .. } => *unscaled < 0,
+            Self::Big(number) => number.is_negative(),
+        };
+        if negative { self.negate() } else { self.clone() }
+    }
+
+    /// Compares the numbers: `1.50` and `1.5` are equal.
+    pub(super) fn compare(&self, other: &Self) -> Ordering {
+        match self.aligned(other) {
+            Some((a, b, _)) => a.cmp(&b),
+            None => self.big().cmp(&other.big()),
+        }
+    }
+
+    /// The whole number that it is: `3.00` is 3.
+    pub(super) fn whole(&self) -> Result<i64, Failure> {
+        let (integer, _) = self.big().with_scale(0).into_bigint_and_exponent();
+        let whole = i64::try_from(integer).ok();
+        whole
+            .filter(|whole| Self::from(*whole).compare(self) == Ordering::Equal)
+            .ok_or_else(|| Failure::NotWhole(self.to_string()))
+    }
+
+    /// Whether it is zero.
+    pub(super) fn is_zero(&self) -> bool {
+        self.compare(&Self::from(0)) == Ordering::Equal
+    }
+}
+
+fn checked_scale(scale: i64) -> Result<i64, Failure> {
+    if (0..=MOST_DIGITS).contains(&scale) { Ok(scale) } else { Err(Failure::Scale(scale)) }
+}
+
+impl From<i64> for Decimal {
+    fn from(number: i64) -> Self {
+        Self::Small { unscaled: i128::from(number), scale: 0 }
+    }
+}
+
+/// Digits with a point where the scale says, without exponent.
+impl Display for Decimal {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Big(number) => f.write_str(&number.to_plain_string()),
+            Self::Small { unscaled, scale: 0 } => write!(f, "{unscaled}"),
+            Self::Small { unscaled, scale } => {
+                let scale = *scale as usize;
+                let sign = if *unscaled < 0 { "-" } else { "" };
+                let digits = format!("{:0>1$}", unscaled.unsigned_abs(), scale + 1);
+                let (whole, fraction) = digits.split_at(digits.len() - scale);
+                write!(f, "{sign}{whole}.{fraction}")
+            }
+        }
+    }
+}
+
+/// The parts of a number's text: the digits of `whole` and `fraction` × 10^`exponent`.
+struct Literal<'a> {
+    negative: bool,
+    whole: &'a str,
+    fraction: &'a str,
+    exponent: i64,
+}
+
+struct TooLong;
+
+impl<'a> Literal<'a> {
+    fn read(text: &'a str) -> Option<Self> {
+        let (negative, rest) = match text.as_bytes().first()? {
+            b'-' => (true, &text[1..]),
+            b'+' => (false, &text[1..]),
+            _ => (false, text),
+        };
+        let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, i64::from(exponent.parse::<i32>().ok()?)),
+            None => (rest, 0),
+        };
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let numeric = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+        let some = !whole.is_empty() || !fraction.is_empty();
+        let read = Self { negative, whole: whole.trim_start_matches('0'), fraction, exponent };
+        (some && numeric(whole) && numeric(fraction)).then_some(read)
+    }
+
+    /// The number; nothing when a digit is none, which `read` has excluded.
+    fn decimal(&self) -> Result<Option<Decimal>, TooLong> {
+        let count = (self.whole.len() + self.fraction.len()) as i64;
+        if self.exponent.abs().saturating_add(count) > MOST_DIGITS {
+            return Err(TooLong);
+        }
+        let scale = self.fraction.len() as i64 - self.exponent;
+        if self.whole.is_empty() && self.fraction.bytes().all(|digit| digit == b'0') {
+            let scale = u32::try_from(scale).unwrap_or(0);
+            return Ok(Some(Decimal::Small { unscaled: 0, scale }));
+        }
+        // 38 digits fit an i128.
+        if count + (-scale).max(0) <= 38 {
+            let digits = self.whole.bytes().chain(self.fraction.bytes());
+            let zeros = 10_i128.pow(u32::try_from(-scale).unwrap_or(0));
+            let number = digits.fold(0_i128, |sum, digit| sum * 10 + i128::from(digit - b'0'));
+            let unscaled = if self.negative { -number * zeros } else { number * zeros };
+            let scale = u32::try_from(scale).unwrap_or(0);
+            return Ok(Some(Decimal::Small { unscaled, scale }));
+        }
+        let digits = format!("{}{}", self.whole, self.fraction);
+        let integer = BigInt::parse_bytes(digits.as_bytes(), 10);
+        Ok(integer.map(|integer| {
+            let integer = if self.negative { -integer } else { integer };
+            Decimal::Big(BigDecimal::new(integer, scale).with_scale(scale.max(0)))
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(text: &str) -> Decimal {
+        Decimal::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_number_is_read_as_it_is_written_and_shown_without_exponent() {
+        for (given, shown) in [
+            ("20.00", "20.00"),
+            ("+7", "7"),
+            ("-0.05", "-0.05"),
+            ("-0", "0"),
+            (".5", "0.5"),
+            ("5.", "5"),
+            ("00012.30", "12.30"),
+            ("1e3", "1000"),
+            ("1.25E1", "12.5"),
+            ("15e-3", "0.015"),
+            ("0e999", "0"),
+            ("-9223372036854775808", "-9223372036854775808"),
+            ("170141183460469231731687303715884105728", "170141183460469231731687303715884105728"),
+            (
+                "99999999999999999999999999999999999999.5",
+                "99999999999999999999999999999999999999.5",
+            ),
+        ] {
+            assert_eq!(number(given).to_string(), shown, "{given}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_or_too_long_is_refused() {
+        for text in ["", "-", ".", "1e", "abc", "1_000", "0x10", "NaN", "1.2.3", " 1", "١", "1,5"]
+        {
+            assert_eq!(Decimal::parse(text).unwrap_err(), Failure::NotANumber(text.into()));
+        }
+        for text in ["1e999999999", "1e-999999999", &"9".repeat(1_001), &format!("0.{:0>1001}", 1)]
+        {
+            let refused = Decimal::parse(text).unwrap_err();
+            assert_eq!(refused, Failure::TooLong, "{text}");
+        }
+        let long = number(&"9".repeat(600));
+        assert_eq!(long.multiply(&long).unwrap_err(), Failure::TooLong);
+    }
+
+    #[test]
+    fn arithmetic_is_exact_at_any_length() {
+        let nines = "9".repeat(60);
+        assert_eq!(number("0.1").add(&number("0.2")).unwrap().to_string(), "0.3");
+        assert_eq!(
+            number(&nines).add(&number("1")).unwrap().to_string(),
+            format!("1{}", "0".repeat(60))
+        );
+        assert_eq!(
+            number(&nines).multiply(&number(&nines)).unwrap().to_string(),
+            format!("{}8{}1", "9".repeat(59), "0".repeat(59))
+        );
+        let tiny = format!("0.{:0>60}", 1);
+        let difference = number("1").subtract(&number(&tiny)).unwrap().to_string();
+        assert_eq!(difference, format!("0.{}", "9".repeat(60)));
+        assert_eq!(number("1.20").multiply(&number("3")).unwrap().to_string(), "3.60");
+        assert_eq!(number("1.20").add(&number("3")).unwrap().to_string(), "4.20");
+    }
+
+    #[test]
+    fn small_and_big_numbers_compute_the_same() {
+        let texts = ["0", "-1.5", "12.345", "99999999999999999999999999999999999999", "-0.000001"];
+        for a in texts {
+            for b in texts {
+                let (small, big) = (number(a), Decimal::Big(number(b).big()));
+                let both = (number(a), number(b));
+                assert_eq!(small.compare(&big), both.0.compare(&both.1), "{a} {b}");
+                let sums = [small.add(&big), both.0.add(&both.1)].map(|sum| sum.unwrap().big());
+                assert_eq!(sums[0], sums[1], "{a} + {b}");
+                let products = [small.multiply(&big), both.0.multiply(&both.1)];
+                let products = products.map(|product| product.unwrap().to_string());
+                assert_eq!(products[0], products[1], "{a} * {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn rounding_follows_the_mode() {
+        use RoundingMode::{Ceiling, Down, Floor, HalfDown, HalfEven, HalfUp, Up};
+        let modes = [HalfEven, HalfUp, HalfDown, Up, Down, Ceiling, Floor];
+        // The table of Java's RoundingMode, for two decimals.
+        let table = [
+            ("5.505", ["5.50", "5.51", "5.50", "5.51", "5.50", "5.51", "5.50"]),
+            ("2.515", ["2.52", "2.52", "2.51", "2.52", "2.51", "2.52", "2.51"]),
+            ("1.016", ["1.02", "1.02", "1.02", "1.02", "1.01", "1.02", "1.01"]),
+            ("1.011", ["1.01", "1.01", "1.01", "1.02", "1.01", "1.02", "1.01"]),
+            ("1", ["1.00", "1.00", "1.00", "1.00", "1.00", "1.00", "1.00"]),
+            ("-1.011", ["-1.01", "-1.01", "-1.01", "-1.02", "-1.01", "-1.01", "-1.02"]),
+            ("-2.515", ["-2.52", "-2.52", "-2.51", "-2.52", "-2.51", "-2.51", "-2.52"]),
+            ("-5.505", ["-5.50", "-5.51", "-5.50", "-5.51", "-5.50", "-5.50", "-5.51"]),
+        ];
+        for (given, expected) in table {
+            for (mode, expected) in modes.into_iter().zip(expected) {
+                let rounded = number(given).round(2, mode).unwrap().to_string();
+                assert_eq!(rounded, expected, "{given} {mode:?}");
+                // A quotient that is the same number rounds the same way.
+                let quotient = number(given).divide(&number("1.000"), 2, mode).unwrap();
+                assert_eq!(quotient.to_string(), expected, "{given} / 1 {mode:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_quotient_is_rounded_once_from_the_exact_value() {
+        let divide = |a: &str, b: &str, scale| {
+            number(a).divide(&number(b), scale, RoundingMode::HalfEven).map(|q| q.to_string())
+        };
+        assert_eq!(divide("1", "3", 4).as_deref(), Ok("0.3333"));
+        assert_eq!(divide("-2", "3", 2).as_deref(), Ok("-0.67"));
+        assert_eq!(divide("2", "-3", 2).as_deref(), Ok("-0.67"));
+        // Just above the tie, far beyond the decimals asked for.
+        let above = format!("0.125{:0>60}", 1);
+        assert_eq!(divide(&above, "1", 2).as_deref(), Ok("0.13"));
+        assert_eq!(divide("0.125", "1", 2).as_deref(), Ok("0.12"));
+        assert_eq!(divide("100", "8", 0).as_deref(), Ok("12"));
+        assert_eq!(divide("1", "0.00", 2), Err(Failure::DivisionByZero));
+        assert_eq!(divide("1", "3", -1), Err(Failure::Scale(-1)));
+        assert_eq!(divide("1", "3", i64::MAX), Err(Failure::Scale(i64::MAX)));
+    }
+
+    #[test]
+    fn a_whole_number_is_told_from_others() {
+        assert_eq!(number("3.00").whole(), Ok(3));
+        assert_eq!(number("-9223372036854775808.0").whole(), Ok(i64::MIN));
+        assert!(number("9223372036854775808").whole().is_err());
+        assert_eq!(number("0.5").whole(), Err(Failure::NotWhole("0.5".into())));
+    }
+}
