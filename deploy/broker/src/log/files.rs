@@ -58,16 +58,23 @@ pub(super) fn sync_dir(dir: &Path) -> Result<(), LogError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(LogError::io("sync folder", dir))
 }
 
-/// Replaces a file at once; durable after the folder's next sync.
-pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), LogError> {
+/// Replaces a file at once. If `synced`, a crash of the machine leaves the old or the new, which
+/// is durable after the folder's next sync.
+pub(super) fn replace(path: &Path, content: &[u8], synced: bool) -> Result<(), LogError> {
     let temporary = path.with_extension("tmp");
     let write = || {
         let mut file = File::create(&temporary)?;
         file.write_all(content)?;
-        file.sync_data()?;
+        if synced {
+            file.sync_data()?;
+        }
         fs::rename(&temporary, path)
     };
-    write().map_err(LogError::io("write", path))
+    write().map_err(|error| {
+        // Nothing else of it is of use, and the disk may be full.
+        let _ = fs::remove_file(&temporary);
+        LogError::io("write", path)(error)
+    })
 }
 
 /// Removes a file that may be gone already.
@@ -88,7 +95,7 @@ pub(super) fn prepare(dir: &Path) -> Result<(), LogError> {
         Ok(found) if found == FORMAT => Ok(()),
         Ok(found) => Err(LogError::Format { path, found, expected: FORMAT.to_owned() }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            replace(&path, FORMAT.as_bytes())?;
+            replace(&path, FORMAT.as_bytes(), true)?;
             sync_dir(dir)?;
             dir.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_dir)
         }

@@ -167,7 +167,8 @@ impl Producers {
             }
         }
         bytes.put_u32(crc32c::crc32c(&bytes));
-        files::replace(path, &bytes)
+        // One that a crash damages is not read: the one before and the records say the same.
+        files::replace(path, &bytes, false)
     }
 
     /// Reads a snapshot; `None` if it is missing or damaged.

@@ -197,9 +197,18 @@ impl Shared {
         until: i64,
         max_bytes: usize,
     ) -> Result<Option<Batches>, ReadError> {
-        for segment in segments.iter().take_while(|segment| segment.base < until) {
+        let later = segments.iter().skip(1).map(Some).chain([None]);
+        for (segment, next) in segments.iter().zip(later) {
+            if segment.base >= until {
+                break;
+            }
             let known = lock(&self.cursors).take(from, segment);
-            let Some(batches) = segment.read(from, until, max_bytes, known)? else { continue };
+            let Some(batches) = segment.read(from, until, max_bytes, known)? else {
+                if let Some(next) = next.filter(|_| !segment.has_gaps) {
+                    return Err(ReadError::Failed(segment.ends_before(next.base)));
+                }
+                continue;
+            };
             lock(&self.cursors).put(Cursor {
                 offset: batches.next_offset,
                 segment: Arc::clone(segment),

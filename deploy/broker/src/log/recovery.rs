@@ -38,6 +38,15 @@ struct Found {
     recovery: Recovery,
 }
 
+impl Found {
+    /// The damage, if the segments so far end before a segment that would follow without a gap.
+    fn missing_before(&self, base: i64) -> Option<LogError> {
+        let before = self.segments.last().filter(|before| !before.has_gaps)?;
+        let is_missing = before.summary().next_offset != base && self.damage.is_none();
+        is_missing.then(|| before.ends_before(base))
+    }
+}
+
 pub(super) fn open(dir: PathBuf, config: LogConfig, syncer: &Syncer) -> Result<Log, LogError> {
     files::prepare(&dir)?;
     compaction::finish_or_undo(&dir)?;
@@ -112,20 +121,26 @@ fn find(dir: &Path, config: &LogConfig, last: Option<Checkpoint>) -> Result<Foun
     let mut found = Found { segments: Vec::new(), damage: None, recovery: Recovery::default() };
     drop_before_start(dir, &mut bases, last)?;
     for (number, &base) in bases.iter().enumerate() {
+        if let Some(missing) = found.missing_before(base) {
+            if last.is_some_and(|last| base > last.segment) {
+                found.recovery.cut_because = Some(missing.to_string());
+                remove_tail(dir, &bases[number..], &mut found.recovery)?;
+                break;
+            }
+            found.damage = Some(missing);
+        }
         let (segment, damage) = examine(dir, base, config, last, &mut found.recovery)?;
-        let Some(damage) = damage else {
-            found.segments.push(Arc::new(segment));
-            continue;
-        };
-        if is_synced(&segment, &damage, last)? {
+        if let Some(damage) = damage {
+            if found.damage.is_none() && !is_synced(&segment, &damage, last)? {
+                cut(&segment, damage, &mut found.recovery)?;
+                remove_tail(dir, &bases[number + 1..], &mut found.recovery)?;
+                found.segments.push(Arc::new(segment));
+                break;
+            }
             segment.include_damage()?;
             found.damage.get_or_insert(damage.of(&segment));
-            found.segments.push(Arc::new(segment));
-            continue;
         }
-        cut(dir, &segment, damage, &bases[number + 1..], &mut found.recovery)?;
         found.segments.push(Arc::new(segment));
-        break;
     }
     if found.segments.is_empty() {
         let base = last.map_or(0, |last| last.synced);
@@ -202,22 +217,23 @@ fn is_synced(
     })
 }
 
-fn cut(
-    dir: &Path,
-    segment: &Segment,
-    damage: Damage,
-    later: &[i64],
-    recovery: &mut Recovery,
-) -> Result<(), LogError> {
-    let length =
-        |path: &Path| fs::metadata(path).map(|file| file.len()).map_err(LogError::io("read", path));
+fn length(path: &Path) -> Result<u64, LogError> {
+    fs::metadata(path).map(|file| file.len()).map_err(LogError::io("read", path))
+}
+
+/// Cuts a segment where it is damaged.
+fn cut(segment: &Segment, damage: Damage, recovery: &mut Recovery) -> Result<(), LogError> {
     recovery.cut_bytes += length(&segment.path)? - damage.position;
-    segment.mend()?;
-    for &base in later {
+    recovery.cut_because = Some(damage.of(segment).to_string());
+    segment.mend()
+}
+
+/// Removes segments after a cut.
+fn remove_tail(dir: &Path, bases: &[i64], recovery: &mut Recovery) -> Result<(), LogError> {
+    for &base in bases {
         recovery.cut_bytes += length(&files::log_path(dir, base))?;
         remove_segment(dir, base)?;
     }
-    recovery.cut_because = Some(damage.of(segment).to_string());
     Ok(())
 }
 

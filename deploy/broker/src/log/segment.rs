@@ -341,6 +341,15 @@ pub(super) struct Damage {
     pub reason: String,
 }
 
+impl Segment {
+    /// The damage that the records are missing between this segment and the next one's base.
+    pub fn ends_before(&self, base: i64) -> LogError {
+        let (offset, position) = (self.summary().next_offset, self.size());
+        let reason = format!("the records up to offset {base} are missing");
+        Damage { offset, position, reason }.of(self)
+    }
+}
+
 impl Damage {
     pub fn of(self, segment: &Segment) -> LogError {
         LogError::Damaged {

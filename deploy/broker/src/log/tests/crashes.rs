@@ -77,6 +77,34 @@ fn garbage_after_the_last_sync_is_cut_with_all_after_it() {
 }
 
 #[test]
+fn records_missing_between_two_segments_end_the_log_or_stop_it() {
+    for synced in [false, true] {
+        let bench = unsynced(LogConfig { segment_bytes: 500, ..LogConfig::default() });
+        let log = bench.open();
+        append(&log, 10..13);
+        log.shared.sync_now().unwrap();
+        append(&log, 13..40);
+        if synced {
+            log.shared.sync_now().unwrap();
+        }
+        let third = files::offsets(log.dir(), "log").unwrap()[2];
+        let second = segment_files(&log).remove(1);
+        // Without its last batch, which leaves no half one.
+        let length = fs::metadata(&second).unwrap().len();
+        let batch = Batch::of("value 10").bytes().len() as u64;
+        assert_eq!(length % batch, 0);
+        OpenOptions::new().write(true).open(second).unwrap().set_len(length - batch).unwrap();
+        let log = reopened(&bench.path());
+        assert_eq!(log.stopped().is_some(), synced);
+        let served: Vec<_> = log.records(0).map_while(Result::ok).map(|r| r.offset).collect();
+        assert_eq!(served, (0..third - 1).collect::<Vec<_>>());
+        if !synced {
+            assert_eq!(put(&log, &Batch::of("next")).base_offset, served.len() as i64);
+        }
+    }
+}
+
+#[test]
 fn a_bit_flipped_in_what_was_synced_stops_this_log_at_its_offset() {
     let bench = Bench::new();
     let log = bench.open();

@@ -139,7 +139,12 @@ impl History {
                 (record.offset, text(record.key), text(record.value))
             })
             .collect();
-        assert_eq!(found, self.model.records, "seed {}", self.seed);
+        assert!(
+            found == self.model.records,
+            "seed {}: {:?}",
+            self.seed,
+            self.model.records.iter().filter(|r| !found.contains(r)).collect::<Vec<_>>()
+        );
         assert_eq!((self.log.log_start(), self.log.log_end()), (self.model.start, self.model.end));
     }
 }
