@@ -1,10 +1,11 @@
 //! Sinks: each delivers a topic to one kind of application, and each is one file or one folder.
 
 pub mod exchange;
+pub mod http;
 
 use engine::connector::SinkDeclaration;
 
 /// Every sink, in the order in which the catalogue lists them.
 pub fn all() -> Vec<SinkDeclaration> {
-    Vec::new()
+    vec![SinkDeclaration::of::<http::Http>()]
 }

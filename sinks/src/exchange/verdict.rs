@@ -107,11 +107,11 @@ fn cause(status: StatusCode) -> &'static str {
         422 => "http_422",
         425 => "http_425",
         429 => "http_429",
-        400..=499 => "http_4xx",
         500 => "http_500",
         502 => "http_502",
         503 => "http_503",
         504 => "http_504",
+        _ if status.is_client_error() => "http_4xx",
         _ => "http_5xx",
     }
 }
