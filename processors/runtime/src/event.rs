@@ -1,5 +1,6 @@
 //! An event: one record of a topic, with the headers that Passerelle keeps.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,7 +27,7 @@ pub const KEPT: [&str; 7] = [CE_ID, CE_SOURCE, CE_TYPE, CE_TIME, TRACEPARENT, RE
 
 /// An event's headers, in order, names repeated as received.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Headers(Vec<(String, Option<Bytes>)>);
+pub struct Headers(Vec<(Cow<'static, str>, Option<Bytes>)>);
 
 impl Headers {
     /// The last header of this name as text, if it is there and is UTF-8.
@@ -41,30 +42,48 @@ impl Headers {
     }
 
     /// Adds a header after the others.
-    pub fn push(&mut self, name: impl Into<String>, value: Option<Bytes>) {
+    pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: Option<Bytes>) {
         self.0.push((name.into(), value));
     }
 
     /// Replaces every header of this name by one.
     pub fn set(&mut self, name: &str, value: impl Into<Bytes>) {
         self.0.retain(|(key, _)| key != name);
-        self.push(name, Some(value.into()));
+        self.push(Self::name(name), Some(value.into()));
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A header's name, without an allocation for those that are ours.
+    pub fn name(name: &str) -> Cow<'static, str> {
+        match KEPT.iter().find(|kept| **kept == name) {
+            Some(kept) => Cow::Borrowed(kept),
+            None => Cow::Owned(name.to_owned()),
+        }
     }
 
     /// All headers in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&Bytes>)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_ref()))
+        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
 
     /// Those that travel through processors ([`KEPT`]).
     pub fn kept(&self) -> Headers {
-        Headers(self.0.iter().filter(|(name, _)| KEPT.contains(&name.as_str())).cloned().collect())
+        Headers(self.0.iter().filter(|(name, _)| KEPT.contains(&name.as_ref())).cloned().collect())
     }
 }
 
-impl FromIterator<(String, Option<Bytes>)> for Headers {
-    fn from_iter<I: IntoIterator<Item = (String, Option<Bytes>)>>(headers: I) -> Self {
-        Headers(headers.into_iter().collect())
+impl<N: Into<Cow<'static, str>>> FromIterator<(N, Option<Bytes>)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, Option<Bytes>)>>(headers: I) -> Self {
+        Headers(headers.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 }
 
@@ -103,6 +122,13 @@ impl Event {
     /// header is missing.
     pub fn received(&self) -> i64 {
         self.headers.text(RECEIVED).and_then(|text| text.parse().ok()).unwrap_or(self.timestamp)
+    }
+
+    /// What it weighs: the bytes of its key, value and headers.
+    pub fn bytes(&self) -> usize {
+        let length = |bytes: Option<&Bytes>| bytes.map_or(0, Bytes::len);
+        let headers = self.headers.iter().map(|(name, value)| name.len() + length(value));
+        length(self.key.as_ref()) + length(self.payload.as_ref()) + headers.sum::<usize>()
     }
 
     /// The key as text, for logs and templates (lossy where it is not UTF-8).

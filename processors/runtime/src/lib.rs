@@ -5,21 +5,35 @@
 //! **pipeline**. One rule holds everything: *an offset never passes an event until its target or its
 //! dead-letter topic has acknowledged it.*
 
+pub mod clock;
+mod codec;
 pub mod connector;
+pub mod dead_letters;
+mod delivery;
+pub mod dispatch;
 pub mod event;
 pub mod expression;
 pub mod fault;
+pub mod kafka;
+pub mod metrics;
 pub mod options;
+mod outlet;
+pub mod positions;
+mod processing;
 pub mod processor;
 pub mod publisher;
+pub mod runtime;
 pub mod shutdown;
 pub mod sink;
 pub mod source;
+pub mod state;
 
 pub use connector::Catalogue;
 pub use event::{Event, Headers};
 pub use fault::{Domain, Fault, Retry};
+pub use metrics::Metrics;
 pub use processor::{Emit, Processor};
+pub use runtime::{Engine, Plan};
 pub use shutdown::{Shutdown, ShutdownTrigger};
 pub use sink::{Delivery, Order, Sink};
 pub use source::{Draft, Publisher, Source};

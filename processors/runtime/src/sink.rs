@@ -48,6 +48,12 @@ pub trait Sink: Send + Sync {
         1
     }
 
+    /// Whether it reads the decoded values. One that only moves bytes says no: nothing is decoded,
+    /// and a value that no schema fits is none of its concern.
+    fn reads_values(&self) -> bool {
+        true
+    }
+
     /// Delivers a batch and answers for each event, in the batch's order. A keyed batch never holds
     /// two events of one key. `attempt` is 1 the first time; it is higher when any event of the batch
     /// was tried before, also when the last try's outcome is unknown.

@@ -1,0 +1,384 @@
+//! A member of a consumer group: one thread that polls, commits, pauses and resumes. Nothing else
+//! touches the client, so that rebalances, which run within the poll, meet no one.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
+use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use tokio::sync::oneshot;
+
+use super::cluster::Cluster;
+use super::error::fault;
+use super::offsets::{self, Bounds, Committed};
+use super::pulse::Pulse;
+use super::rebalance::{Client, Context};
+use super::record::to_event;
+use crate::dispatch::{Commit, Flow};
+use crate::positions::Decision;
+use crate::{Event, Fault};
+
+/// Commits follow progress at least this far apart; with the commit's own way, about what a crash
+/// repeats beyond what is in flight.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(10);
+/// How long to wait before committing again after a commit failed.
+const COMMIT_RETRY: Duration = Duration::from_millis(500);
+/// How long a poll may block while events are in flight: their commits wait for it.
+const BUSY_POLL: Duration = Duration::from_millis(4);
+/// How long a poll may block otherwise.
+const IDLE_POLL: Duration = Duration::from_millis(100);
+/// How often the lag is measured.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(3);
+/// Events handed over at once, at most.
+const BATCH_EVENTS: usize = 512;
+/// Bytes handed over at once, about.
+const BATCH_BYTES: usize = 512 << 10;
+
+/// What takes in what a group's member reads. Called on the consumer's thread only, but for nothing
+/// else: implementations lock.
+pub trait Intake: Send + Sync {
+    /// The partition is ours from this offset on; `metadata` is the commit's. When `begun`, the
+    /// offset is not committed yet.
+    fn assigned(&self, partition: i32, offset: i64, metadata: &str, begun: bool);
+    /// Nothing more of these partitions may be started.
+    fn revoked(&self, partitions: &[i32]);
+    /// Whether nothing of these partitions is in flight.
+    fn is_drained(&self, partitions: &[i32]) -> bool;
+    /// What to commit for a partition, changed or not.
+    fn commit_of(&self, partition: i32) -> Option<Commit>;
+    /// The partitions are another's; late results are to be dropped.
+    fn forgotten(&self, partitions: &[i32]);
+    /// Takes events in, in the order of their offsets.
+    fn receive(&self, events: Vec<Event>);
+    /// How many events may be read now; 0 to read none for a moment.
+    fn room(&self) -> usize;
+    /// Partitions to pause and to resume.
+    fn flow(&self) -> Flow;
+    /// What has changed and may be committed.
+    fn commits(&self) -> Vec<Commit>;
+    /// A commit failed: what it held has to be committed again.
+    fn recommit(&self);
+    /// Whether something is in flight or waits to be committed.
+    fn is_busy(&self) -> bool;
+    /// Something keeps the member from reading; `None` once it is over.
+    fn trouble(&self, fault: Option<&Fault>);
+    /// The offsets after the newest record of each partition that is ours.
+    fn measured(&self, ends: &BTreeMap<i32, i64>);
+}
+
+/// Decides where a partition is read from.
+pub type Decide = Arc<dyn Fn(i32, Option<&Committed>, Bounds) -> Decision + Send + Sync>;
+
+/// The group to be a member of.
+#[derive(Clone)]
+pub struct Group {
+    /// Its name.
+    pub id: String,
+    /// The route's full name, for logs.
+    pub route: Arc<str>,
+    /// The topic it reads.
+    pub topic: Arc<str>,
+    /// This instance's own stable name, if it has one.
+    pub instance: Option<String>,
+    /// Decides where a partition is read from.
+    pub decide: Decide,
+}
+
+/// Why a consumer ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// It was told to.
+    Told,
+    /// Where to read from must be settled again: an offset is out of range, a topic is gone.
+    Unsettled(String),
+    /// It could not go on; start another.
+    Failed(Fault),
+}
+
+/// A running consumer.
+pub struct Consumer {
+    stop: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
+    ended: oneshot::Receiver<End>,
+}
+
+impl Consumer {
+    /// Joins the group and starts to read.
+    ///
+    /// # Errors
+    /// A `Config` fault when librdkafka refuses a setting.
+    pub fn start(cluster: &Cluster, group: Group, intake: Arc<dyn Intake>) -> Result<Self, Fault> {
+        let pulse = Arc::new(Pulse::default());
+        let config = cluster.member(&group.id, group.instance.as_deref());
+        let context = Context {
+            group,
+            intake,
+            pulse: Arc::clone(&pulse),
+            end: Mutex::default(),
+            committing: AtomicBool::default(),
+            commit_failed: AtomicBool::default(),
+            brokers_away: AtomicBool::default(),
+        };
+        let doing = format!("joining group {}", context.group.id);
+        let name = format!("read {}", context.group.route);
+        let client = Client::from_config_and_context(&config, context)
+            .map_err(|error| fault(&doing, &error))?;
+        client
+            .subscribe(&[&client.context().group.topic])
+            .map_err(|error| fault(&doing, &error))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (sender, ended) = oneshot::channel();
+        let member = Member {
+            client,
+            stop: Arc::clone(&stop),
+            committed: None,
+            asked: None,
+            measured: Instant::now(),
+        };
+        let spawned = thread::Builder::new().name(name).spawn(move || {
+            let end = member.run();
+            // Nobody waits any more when the engine is gone.
+            drop(sender.send(end));
+        });
+        spawned.map_err(|error| {
+            Fault::internal("thread", format!("No thread for {doing}: {error}."))
+        })?;
+        Ok(Self { stop, pulse, ended })
+    }
+
+    /// The thread's sign of life, to be asked before each call of the target.
+    pub fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
+    }
+
+    /// Asks it to drain, commit and leave.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    /// Waits until it has left.
+    pub async fn ended(&mut self) -> End {
+        let gone = || Fault::internal("consumer", "The thread that reads from Kafka is gone.");
+        (&mut self.ended).await.unwrap_or_else(|_| End::Failed(gone()))
+    }
+}
+
+struct Member {
+    client: Client,
+    stop: Arc<AtomicBool>,
+    /// When the last commit was sent.
+    committed: Option<Instant>,
+    /// When the brokers were last asked whether they are there.
+    asked: Option<Instant>,
+    /// When the lag was last measured.
+    measured: Instant,
+}
+
+impl Member {
+    fn run(mut self) -> End {
+        let end = loop {
+            if self.stop.load(Ordering::Acquire) {
+                break End::Told;
+            }
+            if let Some(end) = self.context().take_end() {
+                break end;
+            }
+            if !self.context().pulse.beat() {
+                self.confirm();
+            }
+            self.commit();
+            self.regulate();
+            self.look_for_brokers();
+            self.measure();
+            match self.context().intake.room() {
+                0 => thread::sleep(Duration::from_millis(1)),
+                room => self.read(room.min(BATCH_EVENTS)),
+            }
+        };
+        self.leave();
+        end
+    }
+
+    fn context(&self) -> &Context {
+        self.client.context()
+    }
+
+    fn read(&self, most: usize) {
+        let context = self.context();
+        let mut wait = if context.intake.is_busy() { BUSY_POLL } else { IDLE_POLL };
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        while events.len() < most && bytes < BATCH_BYTES {
+            match self.client.poll(wait) {
+                Some(Ok(message)) => {
+                    let event = to_event(&message, &context.group.topic);
+                    bytes += event.bytes();
+                    events.push(event);
+                }
+                Some(Err(error)) => self.meet(&error),
+                None => break,
+            }
+            wait = Duration::ZERO;
+        }
+        if !events.is_empty() {
+            context.intake.receive(events);
+        }
+    }
+
+    /// Most errors pass by themselves: librdkafka goes on trying.
+    fn meet(&self, error: &KafkaError) {
+        let context = self.context();
+        let doing = format!("reading topic {}", context.group.topic);
+        match error.rdkafka_error_code() {
+            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::OffsetNotAvailable) => {
+                context.end(End::Unsettled(format!("an offset is out of range while {doing}")));
+            }
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+                context
+                    .end(End::Unsettled(format!("the topic or a partition is gone while {doing}")));
+            }
+            Some(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed) => {
+                context.intake.trouble(Some(&fault(&doing, error)));
+            }
+            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
+                context.end(End::Failed(fault(&doing, error)));
+            }
+            _ => tracing::debug!(route = &*context.group.route, %error, "while reading"),
+        }
+    }
+
+    fn commit(&mut self) {
+        let context = self.client.context();
+        if context.commit_failed.swap(false, Ordering::AcqRel) {
+            context.intake.recommit();
+            self.committed = Some(Instant::now() + COMMIT_RETRY);
+        }
+        let too_soon = self.committed.is_some_and(|last| last.elapsed() < COMMIT_INTERVAL);
+        if too_soon || context.committing.load(Ordering::Acquire) || self.is_early() {
+            return;
+        }
+        let commits = context.intake.commits();
+        if commits.is_empty() {
+            return;
+        }
+        context.committing.store(true, Ordering::Release);
+        let topic = &context.group.topic;
+        if let Err(error) = offsets::commit(&self.client, topic, &commits, CommitMode::Async) {
+            tracing::debug!(%error, "a commit could not be sent");
+            context.committing.store(false, Ordering::Release);
+            context.commit_failed.store(true, Ordering::Release);
+        }
+        self.committed = Some(Instant::now());
+    }
+
+    /// Whether a failed commit is still too fresh.
+    fn is_early(&self) -> bool {
+        self.committed.is_some_and(|last| last > Instant::now())
+    }
+
+    /// After a stop as long as a session: are the partitions still ours? A commit of what stands
+    /// tells; a member that was thrown out is refused.
+    fn confirm(&self) {
+        let context = self.context();
+        let Ok(assigned) = self.client.assignment() else { return };
+        let assigned = assigned.elements_for_topic(&context.group.topic);
+        let commits: Vec<_> = assigned
+            .iter()
+            .filter_map(|element| context.intake.commit_of(element.partition()))
+            .collect();
+        let route = &*context.group.route;
+        match offsets::commit(&self.client, &context.group.topic, &commits, CommitMode::Sync) {
+            Ok(()) => {
+                tracing::info!(route, "the group confirmed the assignment after a stop");
+                context.pulse.confirm();
+            }
+            Err(error) => tracing::warn!(route, %error, "the assignment is not confirmed"),
+        }
+    }
+
+    fn regulate(&self) {
+        let context = self.context();
+        let Flow { pause, resume } = context.intake.flow();
+        let topic = &context.group.topic;
+        let offset = rdkafka::Offset::Invalid;
+        for (partitions, pausing) in [(pause, true), (resume, false)] {
+            if partitions.is_empty() {
+                continue;
+            }
+            let result = offsets::list(topic, &partitions, offset).and_then(|list| match pausing {
+                true => self.client.pause(&list),
+                false => self.client.resume(&list),
+            });
+            if let Err(error) = result {
+                let doing = format!("pausing or resuming partitions of {topic}");
+                context.end(End::Failed(fault(&doing, &error)));
+            }
+        }
+    }
+
+    /// Once all brokers were lost, asks every second until one answers.
+    fn look_for_brokers(&mut self) {
+        let context = self.client.context();
+        if !context.brokers_away.load(Ordering::Relaxed)
+            || self.asked.is_some_and(|last| last.elapsed() < Duration::from_secs(1))
+        {
+            return;
+        }
+        let topic = Some(&*context.group.topic);
+        match self.client.fetch_metadata(topic, Duration::from_millis(500)) {
+            Ok(_) => {
+                context.brokers_away.store(false, Ordering::Relaxed);
+                context.intake.trouble(None);
+            }
+            Err(error) => {
+                context.intake.trouble(Some(&fault("looking for the brokers", &error)));
+            }
+        }
+        self.asked = Some(Instant::now());
+    }
+
+    fn measure(&mut self) {
+        let context = self.client.context();
+        let away = context.brokers_away.load(Ordering::Relaxed);
+        if away || self.measured.elapsed() < MEASURE_INTERVAL {
+            return;
+        }
+        if let Ok(assigned) = self.client.assignment() {
+            let topic = &context.group.topic;
+            let assigned = assigned.elements_for_topic(topic);
+            let partitions: Vec<i32> = assigned.iter().map(|element| element.partition()).collect();
+            match offsets::ends(&self.client, topic, &partitions) {
+                Ok(ends) => context.intake.measured(&ends),
+                Err(error) => tracing::debug!(%error, "the lag could not be measured"),
+            }
+        }
+        self.measured = Instant::now();
+    }
+
+    fn leave(self) {
+        let context = Arc::clone(self.client.context());
+        if let Ok(assigned) = self.client.assignment() {
+            let assigned = assigned.elements_for_topic(&context.group.topic);
+            let partitions: Vec<i32> = assigned.iter().map(|element| element.partition()).collect();
+            context.give_up(&self.client, &partitions, self.client.assignment_lost());
+        }
+        // Closing the client leaves the group.
+        drop(self.client);
+    }
+}
+
+/// librdkafka's own lines, in ours: it calls many things errors that it then mends by itself.
+pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            tracing::error!(target: "librdkafka", facility, "{message}");
+        }
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+            tracing::debug!(target: "librdkafka", facility, "{message}");
+        }
+        _ => tracing::trace!(target: "librdkafka", facility, "{message}"),
+    }
+}

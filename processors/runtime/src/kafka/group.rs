@@ -1,0 +1,81 @@
+//! A group's offsets from outside the group. All of it blocks.
+
+use std::collections::BTreeMap;
+
+use rdkafka::consumer::{BaseConsumer, CommitMode};
+use rdkafka::error::KafkaError;
+
+use super::cluster::Cluster;
+use super::error::fault;
+use super::offsets::{self, Bounds, Committed};
+use crate::Fault;
+use crate::dispatch::Commit;
+
+/// Reads a group's offsets, and commits them while the group has no member.
+pub struct GroupOffsets {
+    client: BaseConsumer,
+    group: String,
+}
+
+/// A topic's partitions and how far a group is.
+#[derive(Debug)]
+pub struct GroupView {
+    /// How many partitions there are.
+    pub partitions: i32,
+    /// What is committed, where something is.
+    pub committed: BTreeMap<i32, Committed>,
+    /// What each partition holds.
+    pub bounds: BTreeMap<i32, Bounds>,
+}
+
+impl GroupOffsets {
+    /// A client for a group.
+    ///
+    /// # Errors
+    /// A `Config` fault when librdkafka refuses a setting.
+    pub fn open(cluster: &Cluster, group: &str) -> Result<Self, Fault> {
+        let client = cluster
+            .reader(group)
+            .create()
+            .map_err(|error| fault(&format!("preparing to read group {group}"), &error))?;
+        Ok(Self { client, group: group.to_owned() })
+    }
+
+    fn failed(&self, verb: &str) -> impl Fn(KafkaError) -> Fault {
+        let doing = format!("{verb} the offsets of group {}", self.group);
+        move |error| fault(&doing, &error)
+    }
+
+    /// How far the group is in a topic; `None` when there is no such topic.
+    ///
+    /// # Errors
+    /// A `Remote` fault when the brokers do not answer or refuse.
+    pub fn view(&self, topic: &str) -> Result<Option<GroupView>, Fault> {
+        let failed = self.failed("reading");
+        let Some(count) = offsets::partition_count(&self.client, topic).map_err(&failed)? else {
+            return Ok(None);
+        };
+        let partitions: Vec<i32> = (0..count).collect();
+        let committed = offsets::committed(&self.client, topic, &partitions).map_err(&failed)?;
+        let bounds = offsets::bounds(&self.client, topic, &partitions).map_err(&failed)?;
+        Ok(Some(GroupView { partitions: count, committed, bounds }))
+    }
+
+    /// For each partition the first offset at or after a time, where there is one.
+    ///
+    /// # Errors
+    /// A `Remote` fault when the brokers do not answer or refuse.
+    pub fn at_time(&self, topic: &str, count: i32, time: i64) -> Result<BTreeMap<i32, i64>, Fault> {
+        let partitions: Vec<i32> = (0..count).collect();
+        offsets::at_time(&self.client, topic, &partitions, time).map_err(self.failed("looking up"))
+    }
+
+    /// Commits offsets; the group must have no member.
+    ///
+    /// # Errors
+    /// A `Remote` fault when the brokers do not answer, refuse, or the group has members.
+    pub fn commit(&self, topic: &str, commits: &[Commit]) -> Result<(), Fault> {
+        offsets::commit(&self.client, topic, commits, CommitMode::Sync)
+            .map_err(self.failed("committing"))
+    }
+}

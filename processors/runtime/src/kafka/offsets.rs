@@ -1,0 +1,149 @@
+//! Reading and committing a group's offsets, and the ends of partitions. All of it blocks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::dispatch::Commit;
+
+/// How long the brokers have to answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+const ENDS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a group has committed for a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The next offset to read.
+    pub offset: i64,
+    /// The commit's metadata.
+    pub metadata: String,
+}
+
+/// What a partition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The offset of the oldest record.
+    pub low: i64,
+    /// The offset after the newest record.
+    pub high: i64,
+}
+
+/// What the client's group has committed, for those partitions where it has.
+pub fn committed<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    partitions: &[i32],
+) -> KafkaResult<BTreeMap<i32, Committed>> {
+    let found = client.committed_offsets(list(topic, partitions, Offset::Invalid)?, TIMEOUT)?;
+    let mut committed = BTreeMap::new();
+    for element in found.elements() {
+        element.error()?;
+        if let Offset::Offset(offset) = element.offset() {
+            let metadata = element.metadata().to_owned();
+            committed.insert(element.partition(), Committed { offset, metadata });
+        }
+    }
+    Ok(committed)
+}
+
+/// The ends of partitions.
+pub fn bounds<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    partitions: &[i32],
+) -> KafkaResult<BTreeMap<i32, Bounds>> {
+    // Kafka's ListOffsets takes -2 and -1 as times: the oldest and the newest.
+    let low = asked(client, list(topic, partitions, Offset::Beginning)?)?;
+    let high = asked(client, list(topic, partitions, Offset::End)?)?;
+    let both = low.into_iter().filter_map(|(partition, low)| {
+        Some((partition, Bounds { low, high: *high.get(&partition)? }))
+    });
+    Ok(both.collect())
+}
+
+/// The offsets after the newest records, for a measurement: given up soon.
+pub fn ends<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    partitions: &[i32],
+) -> KafkaResult<BTreeMap<i32, i64>> {
+    match partitions.is_empty() {
+        true => Ok(BTreeMap::new()),
+        false => {
+            read(client.offsets_for_times(list(topic, partitions, Offset::End)?, ENDS_TIMEOUT)?)
+        }
+    }
+}
+
+/// For each partition the offset of the first record not older than `time` (milliseconds since the
+/// Unix epoch); those whose records are all older are left out.
+pub fn at_time<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    partitions: &[i32],
+    time: i64,
+) -> KafkaResult<BTreeMap<i32, i64>> {
+    asked(client, list(topic, partitions, Offset::Offset(time.max(0)))?)
+}
+
+fn asked<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    times: TopicPartitionList,
+) -> KafkaResult<BTreeMap<i32, i64>> {
+    read(client.offsets_for_times(times, TIMEOUT)?)
+}
+
+fn read(found: TopicPartitionList) -> KafkaResult<BTreeMap<i32, i64>> {
+    let mut offsets = BTreeMap::new();
+    for element in found.elements() {
+        element.error()?;
+        if let Offset::Offset(offset) = element.offset() {
+            offsets.insert(element.partition(), offset);
+        }
+    }
+    Ok(offsets)
+}
+
+/// The same offset for partitions of a topic.
+pub fn list(topic: &str, partitions: &[i32], offset: Offset) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition_offset(topic, *partition, offset)?;
+    }
+    Ok(list)
+}
+
+/// Commits. The offset is the next one to read: librdkafka commits it as it is.
+pub fn commit<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    commits: &[Commit],
+    mode: CommitMode,
+) -> Result<(), KafkaError> {
+    if commits.is_empty() {
+        return Ok(());
+    }
+    let mut list = TopicPartitionList::with_capacity(commits.len());
+    for commit in commits {
+        let mut element = list.add_partition(topic, commit.partition);
+        element.set_offset(Offset::Offset(commit.offset))?;
+        if !commit.metadata.is_empty() {
+            element.set_metadata(&commit.metadata);
+        }
+    }
+    client.commit(&list, mode)
+}
+
+/// How many partitions a topic has; `None` when there is no such topic.
+pub fn partition_count<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+) -> KafkaResult<Option<i32>> {
+    let metadata = client.fetch_metadata(Some(topic), TIMEOUT)?;
+    let found = metadata.topics().iter().find(|known| known.name() == topic);
+    let count = found.filter(|known| known.error().is_none()).map(|known| known.partitions().len());
+    Ok(count.filter(|count| *count > 0).and_then(|count| i32::try_from(count).ok()))
+}

@@ -1,0 +1,144 @@
+//! What stands behind a source's publisher: its topic in Kafka.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat};
+
+use crate::codec::Encoding;
+use crate::dead_letters::DeadLetters;
+use crate::kafka::{Cluster, Producer, ReadFrom, Reader, Record, blocking};
+use crate::metrics::RouteMetrics;
+use crate::publisher::{Outlet, Placed, Rejected};
+use crate::state::{State, StateOf};
+use crate::{Draft, Event, Fault, Headers, event};
+
+/// A record's timestamp in Kafka may be this much before the receipt that its header tells: clocks
+/// differ.
+const CLOCK_SKEW_MILLIS: i64 = 10 * 60 * 1_000;
+
+/// A source's topic.
+pub(crate) struct TopicOutlet {
+    pub route: Arc<str>,
+    pub topic: Arc<str>,
+    pub encoding: Encoding,
+    pub producer: Arc<Producer>,
+    pub cluster: Cluster,
+    pub dead_letters: DeadLetters,
+    pub state: StateOf,
+    pub metrics: RouteMetrics,
+}
+
+impl TopicOutlet {
+    fn headers(&self, draft: &Draft) -> Headers {
+        let mut headers = Headers::default();
+        let mut add = |name: &'static str, value: String| {
+            headers.push(name, Some(Bytes::from(value)));
+        };
+        add(event::CE_ID, draft.id.clone());
+        add(event::CE_SOURCE, self.route.to_string());
+        if let Some(kind) = &draft.kind {
+            add(event::CE_TYPE, kind.clone());
+        }
+        if let Some(time) = draft.time.and_then(DateTime::from_timestamp_millis) {
+            add(event::CE_TIME, time.to_rfc3339_opts(SecondsFormat::Millis, true));
+        }
+        if let Some(traceparent) = &draft.traceparent {
+            add(event::TRACEPARENT, traceparent.clone());
+        }
+        add(event::RECEIVED, draft.received.to_string());
+        headers
+    }
+
+    async fn write(&self, id: &str, record: &Record) -> Result<Placed, Fault> {
+        let written = self.producer.send(record).await;
+        match &written {
+            Ok(placed) => {
+                self.metrics.records_out.inc();
+                self.metrics.bytes_out.inc_by(record.bytes() as u64);
+                let (topic, Placed { partition, offset }) = (&*record.topic, placed);
+                tracing::debug!(
+                    route = &*self.route,
+                    event = id,
+                    topic,
+                    partition,
+                    offset,
+                    "written"
+                );
+            }
+            Err(fault) => {
+                self.metrics.failed(fault);
+                tracing::warn!(route = &*self.route, event = id, %fault, "not written");
+            }
+        }
+        written
+    }
+}
+
+#[async_trait]
+impl Outlet for TopicOutlet {
+    async fn send(&self, draft: Draft) -> Result<Placed, Fault> {
+        self.metrics.records_in.inc();
+        let payload = draft.value.as_ref().map(|value| self.encoding.encode(value)).transpose();
+        let record = Record {
+            topic: Arc::clone(&self.topic),
+            partition: None,
+            payload: payload.inspect_err(|fault| self.metrics.failed(fault))?,
+            headers: self.headers(&draft),
+            key: draft.key.map(Bytes::from),
+        };
+        self.write(&draft.id, &record).await
+    }
+
+    async fn reject(&self, rejected: Rejected, cause: &Fault) -> Result<Placed, Fault> {
+        self.metrics.records_in.inc();
+        self.metrics.failed(cause);
+        let record = self.dead_letters.rejected(&rejected, cause, &self.topic);
+        let placed = self.write(&rejected.id, &record).await?;
+        self.metrics.dead_letters.inc();
+        Ok(placed)
+    }
+
+    async fn recent_ids(
+        &self,
+        since: i64,
+        at_most: usize,
+    ) -> Result<VecDeque<(String, i64)>, Fault> {
+        let topics = [Arc::clone(&self.topic), Arc::clone(self.dead_letters.topic())];
+        let (cluster, route) = (self.cluster.clone(), Arc::clone(&self.route));
+        blocking(move || {
+            let mut newest = BTreeSet::new();
+            let from = ReadFrom::Time(since.saturating_sub(CLOCK_SKEW_MILLIS));
+            for topic in topics {
+                Reader::open(&cluster, &topic, from)?.read_to_end(|event| {
+                    if let Some(found) = identity(&event, &route, since) {
+                        newest.insert(found);
+                        if newest.len() > at_most {
+                            newest.pop_first();
+                        }
+                    }
+                })?;
+            }
+            Ok(newest.into_iter().map(|(received, id)| (id, received)).collect())
+        })
+        .await
+    }
+
+    fn available(&self) -> Result<(), Fault> {
+        self.producer.available()
+    }
+
+    fn ready(&self) {
+        self.state.set(State::Running);
+    }
+}
+
+/// When an event of this source was received, if it was since then, and its id.
+fn identity(event: &Event, route: &str, since: i64) -> Option<(i64, String)> {
+    let ours = event.headers.text(event::CE_SOURCE) == Some(route);
+    let received = event.received();
+    let id = event.headers.text(event::CE_ID)?;
+    (ours && received >= since).then(|| (received, id.to_owned()))
+}

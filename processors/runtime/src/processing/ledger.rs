@@ -1,0 +1,303 @@
+//! What came of each window of a partition, and how far its offset may pass.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::kafka::Acknowledge;
+use crate::metrics::RouteMetrics;
+use crate::publisher::Placed;
+use crate::runtime::Break;
+use crate::{Event, Fault};
+
+/// What a route has read and not had acknowledged.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    events: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Load {
+    pub fn events(&self) -> usize {
+        self.events.load(Ordering::Relaxed)
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, events: usize, bytes: usize) {
+        self.events.fetch_add(events, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn take(&self, events: usize, bytes: usize) {
+        self.events.fetch_sub(events, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// A partition's windows, in order.
+pub(super) struct Ledger {
+    load: Arc<Load>,
+    broken: Arc<watch::Sender<Option<Break>>>,
+    metrics: RouteMetrics,
+    inner: Mutex<Inner>,
+    /// True once nothing more is to be started.
+    closed: AtomicBool,
+}
+
+struct Inner {
+    /// The next offset to commit.
+    watermark: i64,
+    changed: bool,
+    /// Windows not yet passed, the oldest first.
+    windows: VecDeque<Entry>,
+    /// The number of the oldest window.
+    first: u64,
+    /// What was received and is not passed.
+    events: usize,
+    bytes: usize,
+}
+
+struct Entry {
+    end: i64,
+    events: usize,
+    bytes: usize,
+    timestamp: i64,
+    done: bool,
+}
+
+impl Ledger {
+    pub fn new(
+        watermark: i64,
+        changed: bool,
+        load: &Arc<Load>,
+        broken: &Arc<watch::Sender<Option<Break>>>,
+        metrics: &RouteMetrics,
+    ) -> Self {
+        let windows = VecDeque::new();
+        Self {
+            load: Arc::clone(load),
+            broken: Arc::clone(broken),
+            metrics: metrics.clone(),
+            inner: Mutex::new(Inner { watermark, changed, windows, first: 0, events: 0, bytes: 0 }),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes events that were read.
+    pub fn received(&self, events: &[Event]) {
+        let bytes = events.iter().map(Event::bytes).sum();
+        let mut inner = self.lock();
+        inner.events += events.len();
+        inner.bytes += bytes;
+        self.load.add(events.len(), bytes);
+    }
+
+    /// Opens the window of these events, which were received before.
+    pub fn open(self: &Arc<Self>, events: &[Event]) -> Option<Arc<Window>> {
+        let last = events.last()?;
+        let entry = Entry {
+            end: last.offset + 1,
+            events: events.len(),
+            bytes: events.iter().map(Event::bytes).sum(),
+            timestamp: events.first().map_or(0, |event| event.timestamp),
+            done: false,
+        };
+        let mut inner = self.lock();
+        let number = inner.first + inner.windows.len() as u64;
+        inner.windows.push_back(entry);
+        Some(Arc::new(Window { number, pending: AtomicUsize::new(1), ledger: Arc::clone(self) }))
+    }
+
+    fn done(&self, number: u64) {
+        let mut inner = self.lock();
+        let Some(place) = number.checked_sub(inner.first) else { return };
+        if let Some(entry) = inner.windows.get_mut(place as usize) {
+            entry.done = true;
+        }
+        while let Some(entry) = inner.windows.pop_front_if(|entry| entry.done) {
+            inner.first += 1;
+            inner.watermark = entry.end;
+            inner.changed = true;
+            inner.events = inner.events.saturating_sub(entry.events);
+            inner.bytes = inner.bytes.saturating_sub(entry.bytes);
+            self.load.take(entry.events, entry.bytes);
+        }
+    }
+
+    /// Nothing of what is not open yet is started any more.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Whether every window that was opened has passed.
+    pub fn is_drained(&self) -> bool {
+        self.lock().windows.is_empty()
+    }
+
+    pub fn is_changed(&self) -> bool {
+        self.lock().changed
+    }
+
+    pub fn mark_changed(&self) {
+        self.lock().changed = true;
+    }
+
+    /// The offset to commit now.
+    pub fn commit(&self) -> i64 {
+        let mut inner = self.lock();
+        inner.changed = false;
+        inner.watermark
+    }
+
+    pub fn watermark(&self) -> i64 {
+        self.lock().watermark
+    }
+
+    /// The timestamp of the oldest window that has not passed.
+    pub fn oldest(&self) -> Option<i64> {
+        self.lock().windows.front().map(|entry| entry.timestamp)
+    }
+
+    /// The route cannot go on.
+    pub fn break_off(&self, reason: Break) {
+        self.broken.send_if_modified(|broken| {
+            let first = broken.is_none();
+            if first {
+                *broken = Some(reason);
+            }
+            first
+        });
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.load.take(inner.events, inner.bytes);
+    }
+}
+
+/// Events that pass together.
+pub(super) struct Window {
+    number: u64,
+    /// Writes not yet acknowledged, and one for the window being open.
+    pending: AtomicUsize,
+    ledger: Arc<Ledger>,
+}
+
+impl Window {
+    /// A write is about to be made for it.
+    pub fn expect(&self) {
+        self.pending.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Everything that comes of it has been handed to the producer.
+    pub fn close(&self) {
+        self.settle();
+    }
+
+    /// One of its events goes to the dead letters.
+    pub fn dead_letter(&self, fault: &Fault) {
+        self.ledger.metrics.failed(fault);
+        self.ledger.metrics.dead_letters.inc();
+    }
+
+    fn settle(&self) {
+        if self.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.ledger.done(self.number);
+        }
+    }
+}
+
+impl Acknowledge for Window {
+    fn acknowledged(&self, result: Result<Placed, Fault>) {
+        match result {
+            Ok(_) => {
+                self.ledger.metrics.records_out.inc();
+                self.settle();
+            }
+            // The window stays open: its offset does not pass.
+            Err(fault) => {
+                self.ledger.metrics.failed(&fault);
+                self.ledger.break_off(Break::Restart(fault));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Headers;
+    use crate::metrics::Metrics;
+
+    fn events(offsets: std::ops::Range<i64>) -> Vec<Event> {
+        let event = |offset| Event {
+            topic: "t".into(),
+            partition: 0,
+            offset,
+            timestamp: offset,
+            key: None,
+            payload: None,
+            headers: Headers::default(),
+            value: None,
+        };
+        offsets.map(event).collect()
+    }
+
+    fn ledger() -> (Arc<Ledger>, Arc<Load>, watch::Receiver<Option<Break>>) {
+        let (load, (sender, broken)) = (Arc::new(Load::default()), watch::channel(None));
+        let metrics = Metrics::new().unwrap().route("p/r");
+        (Arc::new(Ledger::new(10, false, &load, &Arc::new(sender), &metrics)), load, broken)
+    }
+
+    fn placed() -> Result<Placed, Fault> {
+        Ok(Placed { partition: 0, offset: 0 })
+    }
+
+    #[test]
+    fn an_offset_passes_once_its_window_and_all_before_it_are_acknowledged() {
+        let (ledger, load, _broken) = ledger();
+        let windows: Vec<_> = [10..13, 13..15]
+            .into_iter()
+            .map(|offsets| {
+                let events = events(offsets);
+                ledger.received(&events);
+                ledger.open(&events).unwrap()
+            })
+            .collect();
+        windows[0].expect();
+        windows.iter().for_each(|window| window.close());
+        assert_eq!((ledger.watermark(), load.events()), (10, 5));
+        windows[0].acknowledged(placed());
+        assert_eq!((ledger.commit(), load.events(), ledger.is_drained()), (15, 0, true));
+    }
+
+    #[test]
+    fn a_write_that_fails_lets_no_offset_pass_and_breaks_off_the_run() {
+        let (ledger, load, broken) = ledger();
+        let events = events(10..12);
+        ledger.received(&events);
+        let window = ledger.open(&events).unwrap();
+        window.expect();
+        window.close();
+        window.acknowledged(Err(Fault::remote("kafka_error", "…")));
+        assert_eq!(ledger.commit(), 10);
+        assert!(matches!(&*broken.borrow(), Some(Break::Restart(_))));
+        drop((window, ledger));
+        assert_eq!(load.events(), 0, "what was not processed weighs nothing any more");
+    }
+}

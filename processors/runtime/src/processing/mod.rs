@@ -1,0 +1,254 @@
+//! Processor routes: from a topic to a topic, in the order of each partition.
+//!
+//! A partition's events are processed one after another by one task, and written without waiting:
+//! a window's offsets pass once Kafka has acknowledged everything that came of it, and of those
+//! before it. When a write fails for good, the route starts again from its last commit.
+
+mod ledger;
+mod line;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::clock::Moment;
+use crate::dispatch::{Commit, Flow};
+use crate::kafka::{Consumer, Intake};
+use crate::metrics::RouteMetrics;
+use crate::runtime::{Break, Work};
+use crate::state::{State, StateOf};
+use crate::{Event, Fault};
+
+use ledger::{Ledger, Load};
+pub(crate) use line::Mill;
+
+/// How much may be read and not yet acknowledged, over all partitions.
+const MOST_EVENTS: usize = 20_000;
+const MOST_BYTES: usize = 16 << 20;
+/// How long the route must be full before its partitions are paused.
+const FULL_BEFORE_PAUSE: Duration = Duration::from_millis(200);
+
+/// A processor route at work.
+pub(crate) struct Processing {
+    hall: Arc<Hall>,
+}
+
+/// The route's partitions, each with its line.
+struct Hall {
+    mill: Arc<Mill>,
+    state: StateOf,
+    metrics: RouteMetrics,
+    runtime: tokio::runtime::Handle,
+    lines: Mutex<Lines>,
+    load: Arc<Load>,
+    broken: Arc<watch::Sender<Option<Break>>>,
+}
+
+#[derive(Default)]
+struct Lines {
+    lines: BTreeMap<i32, Line>,
+    full_since: Option<Moment>,
+    paused: Vec<i32>,
+    trouble: bool,
+}
+
+/// A partition being processed.
+struct Line {
+    ledger: Arc<Ledger>,
+    sender: mpsc::UnboundedSender<Vec<Event>>,
+    task: JoinHandle<()>,
+    revoked: bool,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Processing {
+    /// Prepares the route; call it within the runtime that is to run it.
+    pub fn new(mill: Mill, state: &StateOf, metrics: &RouteMetrics) -> Self {
+        let hall = Hall {
+            mill: Arc::new(mill),
+            state: state.clone(),
+            metrics: metrics.clone(),
+            runtime: tokio::runtime::Handle::current(),
+            lines: Mutex::default(),
+            load: Arc::default(),
+            broken: Arc::new(watch::channel(None).0),
+        };
+        Self { hall: Arc::new(hall) }
+    }
+}
+
+#[async_trait]
+impl Work for Processing {
+    fn intake(&self) -> Arc<dyn Intake> {
+        Arc::clone(&self.hall) as Arc<dyn Intake>
+    }
+
+    fn begin(&mut self, _consumer: &Consumer) {
+        self.hall.broken.send_replace(None);
+        self.hall.state.set(State::Running);
+    }
+
+    async fn broken(&mut self) -> Break {
+        let mut broken = self.hall.broken.subscribe();
+        let gone = || Break::Halt("The route's own tasks are gone.".to_owned());
+        match broken.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_else(gone),
+            Err(_) => gone(),
+        }
+    }
+
+    fn end(&mut self) {
+        *self.hall.lock() = Lines::default();
+    }
+}
+
+impl Hall {
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_full(&self) -> bool {
+        self.load.events() >= MOST_EVENTS || self.load.bytes() >= MOST_BYTES
+    }
+
+    fn is_half_empty(&self) -> bool {
+        self.load.events() <= MOST_EVENTS / 2 && self.load.bytes() <= MOST_BYTES / 2
+    }
+}
+
+impl Intake for Hall {
+    fn assigned(&self, partition: i32, offset: i64, _metadata: &str, begun: bool) {
+        let ledger = Arc::new(Ledger::new(offset, begun, &self.load, &self.broken, &self.metrics));
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let (mill, own) = (Arc::clone(&self.mill), Arc::clone(&ledger));
+        let state = self.state.clone();
+        let task = self.runtime.spawn(line::run(mill, own, state, receiver));
+        let line = Line { ledger, sender, task, revoked: false };
+        self.lock().lines.insert(partition, line);
+    }
+
+    fn revoked(&self, partitions: &[i32]) {
+        let mut all = self.lock();
+        for partition in partitions {
+            if let Some(line) = all.lines.get_mut(partition) {
+                line.revoked = true;
+                line.ledger.close();
+            }
+        }
+    }
+
+    fn is_drained(&self, partitions: &[i32]) -> bool {
+        let all = self.lock();
+        let mut lines = partitions.iter().filter_map(|partition| all.lines.get(partition));
+        lines.all(|line| line.ledger.is_drained())
+    }
+
+    fn commit_of(&self, partition: i32) -> Option<Commit> {
+        let all = self.lock();
+        let offset = all.lines.get(&partition)?.ledger.commit();
+        Some(Commit { partition, offset, metadata: String::new() })
+    }
+
+    fn forgotten(&self, partitions: &[i32]) {
+        let mut all = self.lock();
+        for partition in partitions {
+            all.lines.remove(partition);
+            all.paused.retain(|paused| paused != partition);
+        }
+    }
+
+    fn receive(&self, events: Vec<Event>) {
+        let bytes: usize = events.iter().map(Event::bytes).sum();
+        self.metrics.records_in.inc_by(events.len() as u64);
+        self.metrics.bytes_in.inc_by(bytes as u64);
+        let all = self.lock();
+        let mut batch = events.into_iter().peekable();
+        while let Some(first) = batch.next() {
+            let partition = first.partition;
+            let mut window = vec![first];
+            while let Some(next) = batch.next_if(|next| next.partition == partition) {
+                window.push(next);
+            }
+            let Some(line) = all.lines.get(&partition).filter(|line| !line.revoked) else {
+                continue;
+            };
+            line.ledger.received(&window);
+            // The task ends only with its line.
+            drop(line.sender.send(window));
+        }
+    }
+
+    fn room(&self) -> usize {
+        match self.is_full() && self.lock().paused.is_empty() {
+            true => 0,
+            false => MOST_EVENTS,
+        }
+    }
+
+    fn flow(&self) -> Flow {
+        let now = Moment::now();
+        let mut all = self.lock();
+        let mut flow = Flow::default();
+        if !all.paused.is_empty() {
+            if self.is_half_empty() {
+                flow.resume = std::mem::take(&mut all.paused);
+            }
+        } else if !self.is_full() {
+            all.full_since = None;
+        } else if now.since(*all.full_since.get_or_insert(now)) >= FULL_BEFORE_PAUSE {
+            all.paused = all.lines.keys().copied().collect();
+            all.full_since = None;
+            flow.pause.clone_from(&all.paused);
+        }
+        flow
+    }
+
+    fn commits(&self) -> Vec<Commit> {
+        let all = self.lock();
+        let changed =
+            all.lines.iter().filter(|(_, line)| !line.revoked && line.ledger.is_changed());
+        changed
+            .map(|(partition, line)| {
+                let offset = line.ledger.commit();
+                Commit { partition: *partition, offset, metadata: String::new() }
+            })
+            .collect()
+    }
+
+    fn recommit(&self) {
+        self.lock().lines.values().for_each(|line| line.ledger.mark_changed());
+    }
+
+    fn is_busy(&self) -> bool {
+        self.load.events() > 0 || self.lock().lines.values().any(|line| line.ledger.is_changed())
+    }
+
+    fn trouble(&self, fault: Option<&Fault>) {
+        self.lock().trouble = fault.is_some();
+        match fault {
+            Some(fault) => self.state.set(State::held(fault.message.clone())),
+            None => self.state.set(State::Running),
+        }
+    }
+
+    fn measured(&self, ends: &BTreeMap<i32, i64>) {
+        let all = self.lock();
+        let oldest = all.lines.values().filter_map(|line| line.ledger.oldest()).min();
+        let watermarks: Vec<(i32, i64)> = all
+            .lines
+            .iter()
+            .map(|(partition, line)| (*partition, line.ledger.watermark()))
+            .collect();
+        self.metrics.in_flight.set(i64::try_from(self.load.events()).unwrap_or(i64::MAX));
+        crate::runtime::report_lag(&self.state, &self.metrics, oldest, &watermarks, ends);
+    }
+}

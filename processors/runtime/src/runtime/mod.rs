@@ -1,0 +1,137 @@
+//! The engine: a pipeline running.
+
+mod plan;
+mod reading;
+mod source;
+mod startup;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::kafka::{Admin, Producer, Urgency};
+use crate::metrics::{Metrics, RouteMetrics};
+use crate::positions::Accept;
+use crate::state::{RouteStatus, State, StateOf, States};
+use crate::{Fault, ShutdownTrigger, clock};
+
+pub use plan::{
+    Backoff, KeyOf, MaxAhead, OnError, Plan, ProcessorRoute, SinkOptions, SinkRoute, SourceFactory,
+    SourceRoute, Topic,
+};
+pub(crate) use reading::{Break, Work};
+
+use reading::Decisions;
+use startup::Startup;
+
+/// How long the routes may take to drain, commit and leave their groups.
+const SHUTDOWN: Duration = Duration::from_secs(12);
+/// How long what is in the producers' queues may take.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// A pipeline running. Dropping it without [`shutdown`](Self::shutdown) stops it without draining.
+pub struct Engine {
+    stop: ShutdownTrigger,
+    task: JoinHandle<()>,
+    states: States,
+    decisions: Decisions,
+    started: watch::Receiver<Option<Result<(), Fault>>>,
+    producers: [Arc<Producer>; 2],
+}
+
+impl Engine {
+    /// Starts a pipeline and returns at once; see [`started`](Self::started). Call it within a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// A `Config` fault when a Kafka client refuses its settings.
+    pub fn start(plan: Plan, metrics: &Metrics) -> Result<Self, Fault> {
+        let (stop, shutdown) = ShutdownTrigger::new();
+        let (sender, started) = watch::channel(None);
+        let (states, decisions) = (States::default(), Decisions::default());
+        let prompt = Arc::new(Producer::new(&plan.cluster, Urgency::Prompt)?);
+        let patient = Arc::new(Producer::new(&plan.cluster, Urgency::Patient)?);
+        let startup = Startup {
+            admin: Admin::new(&plan.cluster)?,
+            prompt: Arc::clone(&prompt),
+            patient: Arc::clone(&patient),
+            metrics: metrics.clone(),
+            states: states.clone(),
+            decisions: decisions.clone(),
+            shutdown,
+            started: sender,
+        };
+        let task = tokio::spawn(startup.run(plan));
+        Ok(Self { stop, task, states, decisions, started, producers: [prompt, patient] })
+    }
+
+    /// Waits until every route runs or waits for a known reason.
+    ///
+    /// # Errors
+    /// A `Config` fault when the pipeline was refused: a topic is not as declared. Nothing runs then.
+    pub async fn started(&self) -> Result<(), Fault> {
+        let mut started = self.started.clone();
+        let gone = || Err(Fault::internal("startup", "The engine's own task is gone."));
+        match started.wait_for(Option::is_some).await {
+            Ok(result) => result.clone().unwrap_or_else(gone),
+            Err(_) => gone(),
+        }
+    }
+
+    /// What each route is doing, by name.
+    pub fn statuses(&self) -> Vec<RouteStatus> {
+        self.states.all()
+    }
+
+    /// Watches one route (`pipeline/route`): its state and since when.
+    pub fn watch(&self, route: &str) -> Option<watch::Receiver<(State, i64)>> {
+        self.states.watch(route)
+    }
+
+    /// Decides where a route (`pipeline/route`) reads from that waits for an operator.
+    ///
+    /// # Errors
+    /// A `Config` fault when the route does not exist or does not wait for a decision.
+    pub fn accept(&self, route: &str, accept: Accept) -> Result<(), Fault> {
+        self.decisions.decide(route, accept)
+    }
+
+    /// Drains for at most five seconds, commits, flushes and returns.
+    pub async fn shutdown(self) {
+        self.stop.trigger();
+        let mut task = self.task;
+        if tokio::time::timeout(SHUTDOWN, &mut task).await.is_err() {
+            tracing::warn!("some routes did not stop in time; what they had in flight may repeat");
+            task.abort();
+        }
+        let producers = self.producers;
+        let flushed = tokio::task::spawn_blocking(move || {
+            producers.iter().for_each(|producer| producer.flush(FLUSH));
+        });
+        if let Err(error) = flushed.await {
+            tracing::warn!(%error, "flushing failed");
+        }
+    }
+}
+
+/// Says how far behind a route is: `oldest` is the timestamp of its oldest event not delivered.
+pub(crate) fn report_lag(
+    state: &StateOf,
+    metrics: &RouteMetrics,
+    oldest: Option<i64>,
+    watermarks: &[(i32, i64)],
+    ends: &std::collections::BTreeMap<i32, i64>,
+) {
+    let behind = watermarks.iter().filter_map(|(partition, watermark)| {
+        ends.get(partition).map(|end| (end - watermark).max(0))
+    });
+    let events: i64 = behind.sum();
+    let now = clock::unix_millis();
+    let seconds = oldest.map_or(0.0, |oldest| now.saturating_sub(oldest).max(0) as f64 / 1_000.0);
+    metrics.lag_events.set(events);
+    metrics.lag_seconds.set(seconds);
+    metrics.set_state(&state.get());
+    state.set_lag(events, seconds);
+}
