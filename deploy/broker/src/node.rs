@@ -1,0 +1,60 @@
+//! What the connections of a broker share.
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    config::Config,
+    groups::Groups,
+    refusal::{Outcome, Refusal},
+    topics::Topics,
+};
+
+/// The number of the only node there is.
+pub(crate) const NODE_ID: i32 = 1;
+
+/// What the connections of a broker share.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub config: Config,
+    pub topics: Topics,
+    pub groups: Groups,
+    /// Becomes true when the broker shuts down.
+    pub closing: watch::Sender<bool>,
+}
+
+impl Node {
+    /// Returns when the broker begins to shut down.
+    pub async fn closed(&self) {
+        // The sender is ours: it cannot have gone.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+    }
+
+    /// Does blocking work of the node aside.
+    ///
+    /// # Errors
+    /// Those of the work; `UNKNOWN_SERVER_ERROR` if it panicked.
+    pub async fn aside<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Outcome<T> + Send + 'static,
+    ) -> Outcome<T> {
+        let node = Arc::clone(self);
+        tokio::task::spawn_blocking(move || work(&node)).await.unwrap_or_else(|error| {
+            Err(Refusal::new(
+                kafka_protocol::error::ResponseError::UnknownServerError,
+                format!("the broker failed: {error}"),
+            ))
+        })
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
