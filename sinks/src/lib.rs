@@ -2,10 +2,11 @@
 
 pub mod exchange;
 pub mod http;
+pub mod tryton;
 
 use engine::connector::SinkDeclaration;
 
 /// Every sink, in the order in which the catalogue lists them.
 pub fn all() -> Vec<SinkDeclaration> {
-    vec![SinkDeclaration::of::<http::Http>()]
+    vec![SinkDeclaration::of::<http::Http>(), SinkDeclaration::of::<tryton::Tryton>()]
 }

@@ -1,0 +1,255 @@
+//! Calling an ERP's REST interface (trytond 8, `protocols/rest.py`).
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE;
+use bigdecimal::BigDecimal;
+use chrono::{Datelike, NaiveDate};
+use engine::Fault;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value as Json, json};
+
+use crate::exchange::{Answer, Call, Exchange};
+
+/// How much of an answer is read: a party with all its addresses is far smaller.
+const MOST_OF_AN_ANSWER: usize = 1024 * 1024;
+
+/// A record's number in the ERP.
+pub(super) type Id = i64;
+
+/// The REST interface of one database. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Rest {
+    exchange: Arc<Exchange>,
+    authorization: HeaderValue,
+    /// The company whose eyes records are seen with: terms and accounts differ between companies.
+    company: Option<Id>,
+}
+
+/// Why a call did not do what it says.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The ERP's own rules refuse it (400), in their own words. Nothing was changed.
+    Refused {
+        /// What was asked, and the ERP's sentence.
+        said: String,
+    },
+    /// There is no such record, or no such database (404).
+    Missing(Fault),
+    /// Anything else.
+    Fault(Fault),
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused { said } => Fault::data("tryton_refused", said),
+            Failure::Missing(fault) | Failure::Fault(fault) => fault,
+        }
+    }
+}
+
+impl Rest {
+    pub(super) fn new(exchange: Exchange, authorization: HeaderValue) -> Self {
+        Self { exchange: Arc::new(exchange), authorization, company: None }
+    }
+
+    /// The same, seen by a company.
+    pub(super) fn of_company(&self, company: Id) -> Self {
+        Self { company: Some(company), ..self.clone() }
+    }
+
+    /// The records of `model` in `domain`, at most `most`, the first made first.
+    ///
+    /// # Errors
+    /// What was asked does not depend on the event, so a refusal is the whole route's.
+    pub(super) async fn search(
+        &self,
+        model: &str,
+        domain: &Json,
+        fields: &[&str],
+        most: usize,
+    ) -> Result<Vec<Json>, Fault> {
+        let domain = query_value(&domain.to_string());
+        let order = query_value(r#"[["id","ASC"]]"#);
+        let path = format!("{}&d={domain}&o={order}&s={most}", path(model, fields));
+        let found = self.call(Method::GET, path, None).await.map_err(|failure| match failure {
+            Failure::Refused { said } => Fault::refused("tryton_access", said),
+            Failure::Missing(fault) => Fault::refused(fault.cause, fault.message),
+            Failure::Fault(fault) => fault,
+        })?;
+        match found {
+            Json::Array(records) => Ok(records),
+            _ => Err(Fault::remote("tryton_answer", format!("The ERP listed no {model}."))),
+        }
+    }
+
+    /// Creates a record and reads these fields of it.
+    pub(super) async fn create(
+        &self,
+        model: &str,
+        record: &Json,
+        fields: &[&str],
+    ) -> Result<Json, Failure> {
+        self.call(Method::POST, path(model, fields), Some(record)).await
+    }
+
+    /// Calls a button of a record and reads these fields of it.
+    pub(super) async fn press(
+        &self,
+        model: &str,
+        id: Id,
+        button: &str,
+        fields: &[&str],
+    ) -> Result<Json, Failure> {
+        let model = format!("{model}/{id}/{button}");
+        self.call(Method::POST, path(&model, fields), Some(&json!({}))).await
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: String,
+        sent: Option<&Json>,
+    ) -> Result<Json, Failure> {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, self.authorization.clone());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(company) = self.company {
+            let context = BASE64_URL_SAFE.encode(json!({ "company": company }).to_string());
+            let context = HeaderValue::try_from(context)
+                .map_err(|_| Fault::internal("header", "The context's header cannot be made."))?;
+            headers.insert("x-tryton-context", context);
+        }
+        let body = sent.map(|sent| sent.to_string().into_bytes()).unwrap_or_default();
+        let call = Call { method, path, headers, body, most: MOST_OF_AN_ANSWER };
+        let answer = self.exchange.send(call).await?;
+        match answer.status {
+            StatusCode::BAD_REQUEST => Err(self.refusal(&answer)),
+            StatusCode::NOT_FOUND => Err(self.missing(&answer)),
+            StatusCode::INTERNAL_SERVER_ERROR => Err(self.breakdown(&answer, sent).into()),
+            StatusCode::NO_CONTENT => Ok(Json::Null),
+            _ => {
+                self.exchange.verdict(&answer)?;
+                read(answer).map_err(Failure::Fault)
+            }
+        }
+    }
+
+    /// 400: `{"status": 400, "message": …, "description": …}` from the ERP's rules, in the language of
+    /// the key's user. Anything else is a request that the ERP could not read.
+    fn refusal(&self, answer: &Answer) -> Failure {
+        let json: Json = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let Some(message) = json["message"].as_str() else {
+            let said = self.exchange.said(answer);
+            return Failure::Fault(Fault::data("tryton_400", format!("{said}.")));
+        };
+        let description = json["description"].as_str().unwrap_or_default();
+        let sentence = self.exchange.shown(format!("{message} {description}").as_bytes());
+        Failure::Refused { said: format!("{} was refused by the ERP: {sentence}", answer.asked) }
+    }
+
+    fn missing(&self, answer: &Answer) -> Failure {
+        let said = self.exchange.said(answer);
+        let message = format!(
+            "{said}; the record is gone, or the connection's `url` does not end in the database's \
+             name."
+        );
+        Failure::Missing(Fault::remote("tryton_missing", message))
+    }
+
+    /// 500. Of a field or a model that it does not have, the ERP says only the name between quotes
+    /// (Python's `KeyError`), as HTML; when we sent such a name, no event will ever pass until the
+    /// module that brings it is installed, or the name mended. Other failures may pass.
+    fn breakdown(&self, answer: &Answer, sent: Option<&Json>) -> Fault {
+        let text = String::from_utf8_lossy(&answer.body).replace("&#39;", "'");
+        let unknown = text.split_once("<p>'").and_then(|(_, rest)| rest.split_once("'</p>"));
+        let Some((name, _)) = unknown.filter(|(name, _)| says(&answer.asked, sent, name)) else {
+            let said = self.exchange.said(answer);
+            return Fault::remote("tryton_500", format!("{said}; it is tried again."));
+        };
+        let name = self.exchange.shown(name.as_bytes());
+        let message = format!(
+            "{} failed because the ERP has no model or field `{name}`. Install the module that \
+             brings it (web_shop for web_id), or mend the sink's options.",
+            answer.asked
+        );
+        Fault::refused("tryton_unknown_field", message)
+    }
+}
+
+/// Whether a call spoke of this model or field. The fields that it wanted to read are our own list
+/// and part of the sale's own models: they are asked for in every call.
+fn says(asked: &str, sent: Option<&Json>, name: &str) -> bool {
+    fn has_key(json: &Json, name: &str) -> bool {
+        match json {
+            Json::Object(fields) => {
+                fields.contains_key(name) || fields.values().any(|value| has_key(value, name))
+            }
+            Json::Array(items) => items.iter().any(|item| has_key(item, name)),
+            _ => false,
+        }
+    }
+    let asked_of_it = asked.split(['/', ' ']).any(|part| part == name);
+    asked_of_it || sent.is_none_or(|sent| has_key(sent, name))
+}
+
+fn read(answer: Answer) -> Result<Json, Fault> {
+    if let Some(cut) = answer.cut {
+        return Err(cut);
+    }
+    serde_json::from_slice(&answer.body).map_err(|error| {
+        let message = format!(
+            "{} answered {} with what is not JSON ({error}); does the connection's `url` lead to \
+             the ERP?",
+            answer.asked, answer.status
+        );
+        Fault::remote("tryton_answer", message).unknown()
+    })
+}
+
+fn path(model: &str, fields: &[&str]) -> String {
+    format!("/rest/model/{model}?f={}", fields.join("&f="))
+}
+
+/// JSON as the interface wants it in a query.
+fn query_value(json: &str) -> String {
+    let base64 = BASE64_URL_SAFE.encode(json);
+    utf8_percent_encode(&base64, NON_ALPHANUMERIC).to_string()
+}
+
+/// The header that a key makes. The file of a key often ends in a line break.
+pub(super) fn authorization(key: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.trim())).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// A decimal in the ERP's JSON.
+pub(super) fn decimal(number: &BigDecimal) -> Json {
+    json!({ "__class__": "Decimal", "decimal": number.normalized().to_plain_string() })
+}
+
+/// The decimal in the ERP's JSON.
+pub(super) fn read_decimal(json: &Json) -> Option<BigDecimal> {
+    json["decimal"].as_str()?.parse().ok()
+}
+
+/// A day in the ERP's JSON.
+pub(super) fn date(day: NaiveDate) -> Json {
+    json!({ "__class__": "date", "year": day.year(), "month": day.month(), "day": day.day() })
+}
+
+/// The number of a record that was read.
+pub(super) fn id(record: &Json) -> Option<Id> {
+    record["id"].as_i64()
+}
