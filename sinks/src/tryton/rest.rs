@@ -145,7 +145,7 @@ impl Rest {
         }
     }
 
-    /// 400: `{"status": 400, "message": …, "description": …}` from the ERP's rules, in the language of
+    /// A 400 is `{"status": 400, "message": …, "description": …}` from the ERP's rules, in the language of
     /// the key's user. Anything else is a request that the ERP could not read.
     fn refusal(&self, answer: &Answer) -> Failure {
         let json: Json = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -167,7 +167,7 @@ impl Rest {
         Failure::Missing(Fault::remote("tryton_missing", message))
     }
 
-    /// 500. Of a field or a model that it does not have, the ERP says only the name between quotes
+    /// A 500 of a field or a model that the ERP does not have says only its name between quotes
     /// (Python's `KeyError`), as HTML; when we sent such a name, no event will ever pass until the
     /// module that brings it is installed, or the name mended. Other failures may pass.
     fn breakdown(&self, answer: &Answer, sent: Option<&Json>) -> Fault {
