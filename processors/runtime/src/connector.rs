@@ -167,6 +167,12 @@ pub trait SourceConnector: 'static {
     /// Looks for mistakes that the options' types do not exclude.
     fn check(_options: &Self::Options, _findings: &mut Findings) {}
 
+    /// The path of the pipeline's HTTP listener that it takes for itself (`/shop`), if it takes one:
+    /// two sources cannot take the same.
+    fn path(_options: &Self::Options) -> Option<String> {
+        None
+    }
+
     /// Builds the source. Opens nothing. `key` is the route's `key:` expression, if any.
     ///
     /// # Errors
@@ -233,6 +239,8 @@ pub struct SourceDeclaration {
     pub options: Schema,
     /// See [`SourceConnector::check`].
     pub check: fn(Options, &mut Findings) -> Checked<()>,
+    /// See [`SourceConnector::path`].
+    pub path: fn(Options) -> Checked<Option<String>>,
     /// See [`SourceConnector::build`].
     pub build: fn(
         Options,
@@ -321,6 +329,7 @@ impl SourceDeclaration {
                 C::check(&serde_json::from_value(options)?, findings);
                 Ok(())
             },
+            path: |options| Ok(C::path(&serde_json::from_value(options)?)),
             build: |options, key, setup| C::build(read(C::NAME, options)?, key, setup),
         }
     }

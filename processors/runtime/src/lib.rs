@@ -7,6 +7,7 @@
 
 pub mod clock;
 mod codec;
+pub mod configuration;
 pub mod connector;
 pub mod dead_letters;
 mod delivery;

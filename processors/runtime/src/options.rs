@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A length of time in the file: `500ms`, `30s`, `15m`, `24h`, `7d`, `1y`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +16,33 @@ pub struct Period(pub Duration);
 /// A size in the file: `64KiB`, `1MiB`, `500 kB`, or a bare number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
+
+/// How long a topic keeps its events: a [`Period`], or `forever`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// This long.
+    For(Period),
+    /// For ever.
+    Forever,
+}
+
+/// Where a route begins the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With the oldest event of the topic.
+    Beginning,
+    /// With the first event after the route's start.
+    Now,
+    /// With the first event received at this time or later.
+    At(DateTime<Utc>),
+}
+
+/// A setting of another program, by its own name: a text, a number, or true or false, as text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Property(pub String);
+
+/// An address to listen at, `127.0.0.1:8080`, for [`JsonSchema`]'s `with`.
+pub struct Listen;
 
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,6 +63,59 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
+    }
+}
+
+impl fmt::Debug for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // librdkafka has settings that are passwords.
+        f.write_str("***")
+    }
+}
+
+impl Retention {
+    /// Reads `1y` or `forever`.
+    ///
+    /// # Errors
+    /// A sentence that shows the forms that are understood.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.trim() == "forever" {
+            return Ok(Retention::Forever);
+        }
+        Period::parse(text).map(Retention::For).map_err(|error| format!("{error}, or forever"))
+    }
+}
+
+impl Start {
+    /// Reads `beginning`, `now`, or a time in RFC 3339's form.
+    ///
+    /// # Errors
+    /// A sentence that shows the forms that are understood.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "beginning" => Ok(Start::Beginning),
+            "now" => Ok(Start::Now),
+            time => DateTime::parse_from_rfc3339(time)
+                .map(|time| Start::At(time.with_timezone(&Utc)))
+                .map_err(|_| {
+                    format!(
+                        "`{text}` is no place to start from; write beginning, now, or a time such \
+                         as 2026-01-31T00:00:00Z"
+                    )
+                }),
+        }
+    }
+}
+
+impl Listen {
+    /// Reads `127.0.0.1:8080`.
+    ///
+    /// # Errors
+    /// A sentence that shows the form that is understood.
+    pub fn parse(text: &str) -> Result<SocketAddr, String> {
+        text.parse().map_err(|_| {
+            format!("`{text}` is not an address to listen at; write 127.0.0.1:8080 or [::1]:8080")
+        })
     }
 }
 
@@ -77,13 +159,14 @@ impl Size {
 
 /// The validator of files reads these formats, so that a mistake is shown at its place.
 macro_rules! text_option {
-    ($type:ident, $format:literal, $description:literal, $read:expr) => {
+    ($type:ident, $format:literal, $types:tt, $description:literal, $read:expr) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let value = serde_json::Value::deserialize(deserializer)?;
                 let text = match &value {
                     serde_json::Value::String(text) => Cow::Borrowed(text.as_str()),
                     serde_json::Value::Number(number) => Cow::Owned(number.to_string()),
+                    serde_json::Value::Bool(value) => Cow::Owned(value.to_string()),
                     _ => return Err(de::Error::custom(concat!("expected ", $description))),
                 };
                 let read: fn(&str) -> Result<Self, String> = $read;
@@ -97,7 +180,7 @@ macro_rules! text_option {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": ["string", "number"], "format": $format })
+                json_schema!({ "type": $types, "format": $format })
             }
 
             fn inline_schema() -> bool {
@@ -107,9 +190,65 @@ macro_rules! text_option {
     };
 }
 
-text_option!(Period, "period", "a length of time such as 30s", Period::parse);
-text_option!(Size, "size", "a size such as 1MiB", Size::parse);
-text_option!(Secret, "secret", "a text", |text| Ok(Secret::new(text)));
+text_option!(Period, "period", "string", "a length of time such as 30s", Period::parse);
+text_option!(Size, "size", ["string", "integer"], "a size such as 1MiB", Size::parse);
+text_option!(Secret, "secret", ["string", "number"], "a text", |text| Ok(Secret::new(text)));
+text_option!(Retention, "retention", "string", "a length of time", Retention::parse);
+text_option!(Start, "start", "string", "beginning, now or a time", Start::parse);
+text_option!(
+    Property,
+    "property",
+    ["string", "number", "boolean"],
+    "a text, a number, or true or false",
+    |text| Ok(Property(text.to_owned()))
+);
+
+impl JsonSchema for Listen {
+    fn schema_name() -> Cow<'static, str> {
+        "Listen".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "listen" })
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = humantime::format_duration(self.0).to_string();
+        f.write_str(&text.replace(' ', ""))
+    }
+}
+
+impl fmt::Display for Size {
+    /// The largest unit that divides it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+        let whole = |(shift, _): &(u32, &str)| self.0 > 0 && self.0 % (1 << shift) == 0;
+        match units.into_iter().find(whole) {
+            Some((shift, unit)) => write!(f, "{}{unit}", self.0 >> shift),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+/// As defaults are shown in the reference.
+macro_rules! shown {
+    ($type:ident) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    };
+}
+
+shown!(Period);
+shown!(Size);
 
 #[cfg(test)]
 mod tests {
@@ -128,5 +267,24 @@ mod tests {
         assert!(Size::parse("").is_err());
         assert_eq!(Period::parse("15m"), Ok(Period(Duration::from_secs(900))));
         assert!(Period::parse("soon").is_err_and(|error| error.contains("30s")));
+    }
+
+    #[test]
+    fn a_size_and_a_period_are_shown_as_they_are_written() {
+        for text in ["64KiB", "16MiB", "1500", "0"] {
+            assert_eq!(Size::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["200ms", "15m", "1h30m"] {
+            assert_eq!(Period::parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_start_is_a_word_or_a_time() {
+        assert_eq!(Start::parse("now"), Ok(Start::Now));
+        assert!(matches!(Start::parse("2026-01-31T00:00:00+01:00"), Ok(Start::At(_))));
+        assert!(Start::parse("yesterday").is_err_and(|error| error.contains("beginning")));
+        assert_eq!(Retention::parse("forever"), Ok(Retention::Forever));
+        assert!(Retention::parse("long").is_err_and(|error| error.contains("forever")));
     }
 }

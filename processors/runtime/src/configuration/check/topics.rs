@@ -1,0 +1,148 @@
+//! Topics: their schemas, and settings that make no sense together.
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::{Checker, Shaped, Topics, quoted};
+use crate::configuration::document::{Entry, Node};
+use crate::configuration::pipeline::DeclaredTopic;
+use crate::configuration::sections::Topic;
+use crate::options::{Period, Retention};
+
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Schemas above this size are refused.
+const LARGEST: u64 = 4 << 20;
+
+/// What is known of the values on a topic.
+#[derive(Debug, Clone)]
+pub(super) enum Contract {
+    /// The topic declares no schema.
+    Open,
+    /// It declares one that is missing or wrong: nothing can be said of its values.
+    Broken,
+    /// It declares one.
+    Schema(schemas::Schema),
+}
+
+impl Contract {
+    pub(super) fn schema(&self) -> Option<&schemas::Schema> {
+        match self {
+            Contract::Schema(schema) => Some(schema),
+            Contract::Open | Contract::Broken => None,
+        }
+    }
+}
+
+impl<'a> Checker<'a> {
+    pub(super) fn topics(&mut self, whole: &Shaped<'a>) -> Topics {
+        let mut topics = Topics::new();
+        for entry in self.entries("topics") {
+            let contract = self.contract(&entry.value);
+            let schema = contract.schema().cloned();
+            self.contracts.insert(entry.name.as_str(), contract);
+            let value = whole.value.get("topics").and_then(|topics| topics.get(&entry.name));
+            let Some(value) = value.filter(|value| value.is_object()) else { continue };
+            let Some(settings) = self.settings(value, entry, whole.sound) else { continue };
+            self.check_settings(entry, &settings);
+            topics.insert(entry.name.clone(), DeclaredTopic { settings, schema });
+        }
+        topics
+    }
+
+    fn settings(&mut self, value: &Json, entry: &Entry, sound: bool) -> Option<Topic> {
+        if sound {
+            return self.typed(value.clone(), entry);
+        }
+        serde_json::from_value(value.clone()).ok()
+    }
+
+    fn contract(&mut self, topic: &'a Node) -> Contract {
+        let Some(node) = topic.get("schema") else { return Contract::Open };
+        let Some(path) = node.text() else { return Contract::Broken };
+        let full = self.file.folder().join(path.as_str());
+        let text = match std::fs::metadata(&full) {
+            Ok(found) if found.len() > LARGEST => Err(format!("it has {} bytes", found.len())),
+            Ok(_) => std::fs::read_to_string(&full).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let text = match text {
+            Ok(text) => text,
+            Err(error) => {
+                let cause = format!("the schema {} cannot be read: {error}", quoted(path));
+                let hint = "paths start at the folder of the pipeline file";
+                self.wrong(node.span.clone(), "schema_missing", cause, hint);
+                return Contract::Broken;
+            }
+        };
+        match schemas::Schema::parse(&text) {
+            Ok(schema) => Contract::Schema(schema),
+            Err(error) => {
+                let cause = format!("{}: {error}", quoted(path));
+                self.wrong(node.span.clone(), "schema_invalid", cause, "");
+                Contract::Broken
+            }
+        }
+    }
+
+    fn check_settings(&mut self, entry: &'a Entry, topic: &Topic) {
+        let embedded = self.root.get("kafka").is_none();
+        if let (true, Some(replication)) = (embedded, topic.replication)
+            && replication.get() > 1
+        {
+            let span = span_of(entry, "replication");
+            let cause =
+                format!("the embedded broker is one node and keeps no {replication} copies");
+            let hint = "leave `replication` out, or name a cluster under `kafka`";
+            self.wrong(span, "too_many_replicas", cause, hint);
+        }
+        let written = self
+            .entries("sources")
+            .iter()
+            .any(|source| Self::named(&source.value, "to") == Some(entry.name.as_str()));
+        if let (true, Some(Retention::For(Period(kept)))) = (written, topic.retention)
+            && kept < WEEK
+        {
+            let cause = "what this source says is kept for less than a week: no replay reaches further back";
+            let cause = cause.replace("this source", &format!("the source of `{}`", entry.name));
+            let hint = "keep it as long as you may want to send history again: `retention: 1y`";
+            self.warn(span_of(entry, "retention"), "short_retention", cause, hint);
+        }
+        for name in topic.properties.keys() {
+            let field = match name.as_str() {
+                "retention.ms" => "retention",
+                "cleanup.policy" => "compaction",
+                _ => continue,
+            };
+            let properties = entry.value.get("properties").and_then(|node| node.entry(name));
+            let span = properties.map_or(entry.name_span.clone(), |one| one.name_span.clone());
+            let cause = format!("`{name}` has a field of its own");
+            self.wrong(span, "property_taken", cause, format!("write `{field}` in the topic"));
+        }
+    }
+
+    /// The schema that a route's values must have to be written is not known from the file: the
+    /// registry must have it.
+    pub(super) fn check_written(&mut self, route: &'a Node, topic: &'a str) {
+        if !matches!(self.contracts.get(topic), Some(Contract::Open)) {
+            return;
+        }
+        let span = route.get("to").map_or(route.span.clone(), |node| node.span.clone());
+        let hint = format!("give `{topic}` a `schema`, a file");
+        if self.root.get("registry").is_some() {
+            let cause = format!(
+                "what is written to `{topic}` is checked only when it runs: the topic declares no schema"
+            );
+            self.warn(span, "unchecked_values", cause, hint);
+        } else {
+            let cause = format!("`{topic}` is written with Avro, and declares no schema");
+            self.wrong(span, "schema_needed", cause, hint);
+        }
+    }
+}
+
+/// Where a field's value stands, or the name of its section.
+pub(super) fn span_of(entry: &Entry, field: &str) -> std::ops::Range<usize> {
+    entry.value.get(field).map_or(entry.name_span.clone(), |node| node.span.clone())
+}

@@ -1,0 +1,119 @@
+//! A pipeline as its file says it, checked.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::Value as Json;
+
+use super::sections::{
+    Admin, Http, Kafka, ProcessorCommon, Registry, SinkCommon, SourceCommon, Test, Topic,
+};
+use crate::connector::Options;
+
+/// A pipeline whose file has no mistakes.
+#[derive(Clone)]
+pub struct Pipeline {
+    /// Its name.
+    pub name: String,
+    /// Its file.
+    pub file: PathBuf,
+    /// The folder of that file: relative paths start here.
+    pub folder: PathBuf,
+    /// The brokers; the embedded broker if there are none.
+    pub kafka: Option<Kafka>,
+    /// The schema registry; the embedded one if there is none.
+    pub registry: Option<Registry>,
+    /// Where its sources listen.
+    pub http: Http,
+    /// Where metrics and states are served.
+    pub admin: Admin,
+    /// The folder for what is kept on disk.
+    pub data: PathBuf,
+    /// Its topics, by name.
+    pub topics: BTreeMap<String, DeclaredTopic>,
+    /// Its sources, in the file's order.
+    pub sources: Vec<SourceSection>,
+    /// Its processors, in the file's order.
+    pub processors: Vec<ProcessorSection>,
+    /// Its sinks, in the file's order.
+    pub sinks: Vec<SinkSection>,
+    /// Its examples.
+    pub tests: Vec<Test>,
+}
+
+/// A topic and its schema.
+#[derive(Debug, Clone)]
+pub struct DeclaredTopic {
+    /// What the file says.
+    pub settings: Topic,
+    /// The schema that it names, parsed.
+    pub schema: Option<schemas::Schema>,
+}
+
+/// A source of the file.
+#[derive(Clone)]
+pub struct SourceSection {
+    /// Its name.
+    pub name: String,
+    /// What all sources have.
+    pub common: SourceCommon,
+    /// Its connector's name.
+    pub connector: String,
+    /// Its connector's options.
+    pub options: Options,
+}
+
+/// A processor of the file.
+#[derive(Clone)]
+pub struct ProcessorSection {
+    /// Its name.
+    pub name: String,
+    /// What all processors have.
+    pub common: ProcessorCommon,
+    /// The steps that it takes, in the catalogue's order: each one's name and options.
+    pub steps: Vec<(String, Options)>,
+}
+
+/// A sink of the file.
+#[derive(Clone)]
+pub struct SinkSection {
+    /// Its name.
+    pub name: String,
+    /// What all sinks have.
+    pub common: SinkCommon,
+    /// The connector of its connection.
+    pub connector: String,
+    /// The options of the connection.
+    pub connection: Options,
+    /// The connector's options in the sink itself.
+    pub options: Options,
+}
+
+/// Secrets lie in the options, so that only names are shown.
+impl std::fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sources: Vec<_> = self.sources.iter().map(|route| &route.name).collect();
+        let processors: Vec<_> = self.processors.iter().map(|route| &route.name).collect();
+        let sinks: Vec<_> = self.sinks.iter().map(|route| &route.name).collect();
+        f.debug_struct("Pipeline")
+            .field("name", &self.name)
+            .field("file", &self.file)
+            .field("topics", &self.topics.keys())
+            .field("sources", &sources)
+            .field("processors", &processors)
+            .field("sinks", &sinks)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The options that a section has beside those that all of its kind have.
+pub(super) fn own_options(section: &Json, common: &Json) -> Options {
+    let shared = common.get("properties").and_then(Json::as_object);
+    let own = |name: &String| shared.is_none_or(|shared| !shared.contains_key(name));
+    let fields = section.as_object().into_iter().flatten();
+    fields
+        .filter(|(name, _)| own(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
