@@ -22,7 +22,7 @@ lint:
 
 # Licences, sources and the crates that are refused (deny.toml).
 deny:
-    {{ tools }}/bin/cargo-deny --offline check licenses bans sources
+    {{ tools }}/bin/cargo-deny check licenses bans sources
 
 # The README's second command.
 test:
