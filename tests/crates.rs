@@ -17,7 +17,10 @@ const DIRECTION: [(&str, &[&str]); 8] = [
 ];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds this crate").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace holds this crate")
+        .to_owned()
 }
 
 #[test]
@@ -27,18 +30,22 @@ fn dependencies_point_one_way() {
         .current_dir(root())
         .output()
         .expect("cargo runs");
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
     let packages = metadata["packages"].as_array().expect("packages");
     let name = |value: &serde_json::Value| value["name"].as_str().unwrap_or_default().to_owned();
     let ours = packages.iter().map(name).collect::<BTreeSet<_>>();
     let known = DIRECTION.iter().map(|(package, _)| (*package).to_owned()).collect::<BTreeSet<_>>();
     assert_eq!(ours, known, "a new crate takes its place in DIRECTION");
     for (package, allowed) in DIRECTION {
-        let found = packages.iter().find(|found| name(found) == package).expect("the crate is there");
+        let found =
+            packages.iter().find(|found| name(found) == package).expect("the crate is there");
         for dependency in found["dependencies"].as_array().expect("dependencies") {
             let (to, test_only) = (name(dependency), dependency["kind"] == "dev");
             // Tests may stand on the embedded broker.
-            let allowed = !ours.contains(&to) || allowed.contains(&to.as_str()) || (test_only && to == "broker");
+            let allowed = !ours.contains(&to)
+                || allowed.contains(&to.as_str())
+                || (test_only && to == "broker");
             assert!(allowed, "{package} must not depend on {to}");
         }
     }
@@ -64,14 +71,16 @@ fn lives_in(name: &str, folders: &[&str]) {
     }
     let word = format!("{name}::");
     for file in files {
-        let place = file.strip_prefix(root()).expect("under the root").to_string_lossy().into_owned();
+        let place =
+            file.strip_prefix(root()).expect("under the root").to_string_lossy().into_owned();
         let is_test = place.contains("/tests/") || place.ends_with("tests.rs");
         if is_test || folders.iter().any(|folder| place.starts_with(folder)) {
             continue;
         }
         let text = std::fs::read_to_string(&file).expect("a source is text");
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        let used = code.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(&word));
+        let used =
+            code.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(&word));
         assert!(!used, "{place} names {name}, which belongs to {folders:?}");
     }
 }
@@ -98,7 +107,9 @@ fn a_file_is_read_in_one_sitting() {
     sources(&root(), &mut files);
     let long = files
         .iter()
-        .map(|file| (file, std::fs::read_to_string(file).expect("a source is text").lines().count()))
+        .map(|file| {
+            (file, std::fs::read_to_string(file).expect("a source is text").lines().count())
+        })
         .filter(|(_, lines)| *lines > 500)
         .collect::<Vec<_>>();
     assert!(long.is_empty(), "files of more than 500 lines: {long:?}");

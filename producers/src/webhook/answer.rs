@@ -29,7 +29,10 @@ impl Answer {
 
     /// The event does not fit its schema, at this field.
     pub fn unfit(field: &str, message: &str) -> Self {
-        Self { status: StatusCode::UNPROCESSABLE_ENTITY, body: json!({ "error": message, "field": field }) }
+        Self {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            body: json!({ "error": message, "field": field }),
+        }
     }
 
     /// It cannot be taken now; the caller keeps it and tries again.
@@ -40,8 +43,9 @@ impl Answer {
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        let wait: Option<[(HeaderName, &str); 1]> =
-            (self.status == StatusCode::SERVICE_UNAVAILABLE).then_some([(header::RETRY_AFTER, RETRY_AFTER)]);
+        let wait: Option<[(HeaderName, &str); 1]> = (self.status
+            == StatusCode::SERVICE_UNAVAILABLE)
+            .then_some([(header::RETRY_AFTER, RETRY_AFTER)]);
         match wait {
             Some(headers) => (self.status, headers, Json(self.body)).into_response(),
             None => (self.status, Json(self.body)).into_response(),

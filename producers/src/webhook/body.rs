@@ -31,14 +31,25 @@ pub async fn receive(headers: &HeaderMap, body: Body, limit: usize) -> Result<Re
     let raw = match read {
         Ok(Ok(raw)) => raw,
         Ok(Err(error)) if is_too_long(&error) => return Err(too_large(limit)),
-        Ok(Err(error)) => return Err(Answer::error(StatusCode::BAD_REQUEST, format!("The body could not be read: {error}."))),
-        Err(_) => return Err(Answer::error(StatusCode::REQUEST_TIMEOUT, "The body did not arrive within 15 s.")),
+        Ok(Err(error)) => {
+            return Err(Answer::error(
+                StatusCode::BAD_REQUEST,
+                format!("The body could not be read: {error}."),
+            ));
+        }
+        Err(_) => {
+            return Err(Answer::error(
+                StatusCode::REQUEST_TIMEOUT,
+                "The body did not arrive within 15 s.",
+            ));
+        }
     };
     let plain = match headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes()) {
         None | Some(b"identity" | b"") => raw.clone(),
         Some(b"gzip" | b"x-gzip") => unpack(&raw, limit)?,
         Some(_) => {
-            let message = "The body's Content-Encoding is not understood: send it plain or with gzip.";
+            let message =
+                "The body's Content-Encoding is not understood: send it plain or with gzip.";
             return Err(Answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
         }
     };
@@ -50,14 +61,20 @@ fn is_too_long(error: &axum::Error) -> bool {
 }
 
 fn too_large(limit: usize) -> Answer {
-    Answer::error(StatusCode::PAYLOAD_TOO_LARGE, format!("The body is larger than {limit} bytes, the limit of this source (`body_limit`)."))
+    Answer::error(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("The body is larger than {limit} bytes, the limit of this source (`body_limit`)."),
+    )
 }
 
 /// One byte more than the limit is enough to know: a bomb never unpacks further.
 fn unpack(raw: &[u8], limit: usize) -> Result<Bytes, Answer> {
     let mut plain = Vec::new();
     MultiGzDecoder::new(raw).take(limit as u64 + 1).read_to_end(&mut plain).map_err(|error| {
-        Answer::error(StatusCode::BAD_REQUEST, format!("The body says that it is gzip and cannot be unpacked: {error}."))
+        Answer::error(
+            StatusCode::BAD_REQUEST,
+            format!("The body says that it is gzip and cannot be unpacked: {error}."),
+        )
     })?;
     if plain.len() > limit {
         return Err(too_large(limit));
@@ -82,7 +99,9 @@ mod tests {
 
     async fn status(encoding: &str, body: Vec<u8>, limit: usize) -> u16 {
         let headers = HeaderMap::from_iter([(header::CONTENT_ENCODING, encoding.parse().unwrap())]);
-        receive(&headers, Body::from(body), limit).await.map_or_else(|answer| answer.status.as_u16(), |_| 200)
+        receive(&headers, Body::from(body), limit)
+            .await
+            .map_or_else(|answer| answer.status.as_u16(), |_| 200)
     }
 
     #[tokio::test]

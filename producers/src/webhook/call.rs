@@ -69,16 +69,25 @@ impl Reader {
             fault,
         };
         let known = self.header_id(headers, &signed);
-        let value = schemas::json::read(&self.schema, &body.plain).map_err(|error| {
-            invalid(known.clone(), &error.path.to_string(), Fault::data("invalid_body", format!("The body does not fit the topic's schema: {error}.")))
-        })?;
+        let value = schemas::json::read(&self.schema, &body.plain)
+            .map_err(|error| {
+                let message = format!("The body does not fit the topic's schema: {error}.");
+                invalid(
+                    known.clone(),
+                    &error.path.to_string(),
+                    Fault::data("invalid_body", message),
+                )
+            })?
+            .value;
         let event = self.event(headers, &body.plain, now);
         let text = |program: &Option<Program>| -> Result<Option<String>, Fault> {
             program.as_ref().map(|program| one_text(program, &event, &value)).transpose()
         };
         let id = match known {
             Some(id) => id,
-            None => self.body_id(&event, &value, &body.plain).map_err(|fault| invalid(None, "id", fault))?,
+            None => self
+                .body_id(&event, &value, &body.plain)
+                .map_err(|fault| invalid(None, "id", fault))?,
         };
         let failed = |fault| invalid(Some(id.clone()), "key", fault);
         let key = text(&self.key).map_err(failed)?;
@@ -87,15 +96,20 @@ impl Reader {
             Some(program) => time_of(program, &event, &value).map_err(failed)?,
             None => signed.sent.map(|seconds| seconds.saturating_mul(1_000)),
         };
-        let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let traceparent =
+            headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
         Ok(Draft { id, kind, time, traceparent, received: now, key, value: Some(value) })
     }
 
     /// The bytes on the wire are what is signed; a gateway that packs the body signs what it packed.
     fn verify(&self, headers: &HeaderMap, body: &Received, now: i64) -> Result<Signed, Unread> {
-        let refused = |refusal: super::signature::Refusal| Unread::Refused(Answer::error(StatusCode::UNAUTHORIZED, refusal.0));
+        let refused = |refusal: super::signature::Refusal| {
+            Unread::Refused(Answer::error(StatusCode::UNAUTHORIZED, refusal.0))
+        };
         match self.verifier.verify(headers, &body.raw, now) {
-            Err(_) if body.raw != body.plain => self.verifier.verify(headers, &body.plain, now).map_err(refused),
+            Err(_) if body.raw != body.plain => {
+                self.verifier.verify(headers, &body.plain, now).map_err(refused)
+            }
             verified => verified.map_err(refused),
         }
     }
@@ -103,18 +117,23 @@ impl Reader {
     fn header_id(&self, headers: &HeaderMap, signed: &Signed) -> Option<String> {
         match &self.id {
             IdFrom::Platform => signed.id.clone(),
-            IdFrom::Header(name) => headers.get(name)?.to_str().ok().filter(|id| !id.is_empty()).map(str::to_owned),
+            IdFrom::Header(name) => {
+                headers.get(name)?.to_str().ok().filter(|id| !id.is_empty()).map(str::to_owned)
+            }
             IdFrom::Fresh => Some(uuid::Uuid::now_v7().to_string()),
             IdFrom::Stripe | IdFrom::Field(_) => None,
         }
     }
 
     fn body_id(&self, event: &Event, value: &Value, body: &[u8]) -> Result<String, Fault> {
-        let missing = |what: &str| Fault::data("id_missing", format!("The call carries no id: {what}."));
+        let missing =
+            |what: &str| Fault::data("id_missing", format!("The call carries no id: {what}."));
         match &self.id {
             IdFrom::Field(program) => one_text(program, event, value),
             // The schema of the topic need not have it.
-            IdFrom::Stripe => serde_json::from_slice::<StripeEvent>(body).map(|event| event.id).map_err(|_| missing("a Stripe event has its id in `id`")),
+            IdFrom::Stripe => serde_json::from_slice::<StripeEvent>(body)
+                .map(|event| event.id)
+                .map_err(|_| missing("a Stripe event has its id in `id`")),
             IdFrom::Header(name) => Err(missing(&format!("the header `{name}` is missing"))),
             IdFrom::Platform | IdFrom::Fresh => Err(missing("the platform's id header is missing")),
         }
@@ -124,9 +143,20 @@ impl Reader {
     fn event(&self, headers: &HeaderMap, body: &Bytes, now: i64) -> Event {
         let headers = headers
             .iter()
-            .map(|(name, value)| (name.as_str().to_owned(), Some(Bytes::copy_from_slice(value.as_bytes()))))
+            .map(|(name, value)| {
+                (name.as_str().to_owned(), Some(Bytes::copy_from_slice(value.as_bytes())))
+            })
             .collect::<Headers>();
-        Event { topic: "".into(), partition: 0, offset: 0, timestamp: now, key: None, payload: Some(body.clone()), headers, value: None }
+        Event {
+            topic: "".into(),
+            partition: 0,
+            offset: 0,
+            timestamp: now,
+            key: None,
+            payload: Some(body.clone()),
+            headers,
+            value: None,
+        }
     }
 }
 
@@ -142,23 +172,35 @@ fn hash_of(body: &[u8]) -> String {
 }
 
 fn one_text(program: &Program, event: &Event, value: &Value) -> Result<String, Fault> {
-    match program.run(event, value.clone())? {
-        Value::Bytes(text) if !text.is_empty() => String::from_utf8(text.to_vec())
-            .map_err(|_| Fault::data("not_text", "The expression gives bytes that are not UTF-8 text.")),
+    match program.run(event, value)? {
+        Value::Bytes(text) if !text.is_empty() => String::from_utf8(text.to_vec()).map_err(|_| {
+            Fault::data("not_text", "The expression gives bytes that are not UTF-8 text.")
+        }),
         Value::Integer(number) => Ok(number.to_string()),
-        other => Err(Fault::data("not_text", format!("The expression gives {} where a text is needed.", kind_word(&other)))),
+        other => Err(Fault::data(
+            "not_text",
+            format!("The expression gives {} where a text is needed.", kind_word(&other)),
+        )),
     }
 }
 
 fn time_of(program: &Program, event: &Event, value: &Value) -> Result<Option<i64>, Fault> {
-    match program.run(event, value.clone())? {
+    match program.run(event, value)? {
         Value::Timestamp(time) => Ok(Some(time.timestamp_millis())),
         Value::Null => Ok(None),
         Value::Integer(milliseconds) => Ok(Some(milliseconds)),
         Value::Bytes(text) => chrono::DateTime::parse_from_rfc3339(&String::from_utf8_lossy(&text))
             .map(|time| Some(time.timestamp_millis()))
-            .map_err(|error| Fault::data("not_a_time", format!("The expression for `time` gives no RFC 3339 time: {error}."))),
-        other => Err(Fault::data("not_a_time", format!("The expression for `time` gives {}.", kind_word(&other)))),
+            .map_err(|error| {
+                Fault::data(
+                    "not_a_time",
+                    format!("The expression for `time` gives no RFC 3339 time: {error}."),
+                )
+            }),
+        other => Err(Fault::data(
+            "not_a_time",
+            format!("The expression for `time` gives {}.", kind_word(&other)),
+        )),
     }
 }
 
@@ -179,6 +221,8 @@ pub fn kept_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
     headers
         .iter()
         .filter(|(name, _)| !SECRET.contains(&name.as_str()))
-        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .filter_map(|(name, value)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        })
         .collect()
 }

@@ -64,7 +64,8 @@ impl Listeners {
 
     fn listener(&self, address: SocketAddr) -> Arc<Listener> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Listener { paths: Paths::default(), bound: tokio::sync::Mutex::default() });
+        let new =
+            || Arc::new(Listener { paths: Paths::default(), bound: tokio::sync::Mutex::default() });
         Arc::clone(all.entry(address).or_insert_with(new))
     }
 }
@@ -73,7 +74,10 @@ impl Listener {
     fn add(&self, path: &str, handler: Handler) -> Result<(), Fault> {
         let mut paths = self.paths.write().unwrap_or_else(PoisonError::into_inner);
         if paths.contains_key(path) {
-            return Err(Fault::config("path_taken", format!("Two sources listen on the path {path}: give one of them another.")));
+            return Err(Fault::config(
+                "path_taken",
+                format!("Two sources listen on the path {path}: give one of them another."),
+            ));
         }
         paths.insert(path.to_owned(), handler);
         Ok(())
@@ -107,7 +111,8 @@ impl Listener {
             Fault::remote("listen", format!("Cannot listen on {address} for webhooks: {error}. Is another process listening there?"))
         })?;
         let (close, mut closing) = watch::channel(());
-        let service = Service { paths: Arc::clone(&self.paths), slots: Arc::new(Semaphore::new(AT_ONCE)) };
+        let service =
+            Service { paths: Arc::clone(&self.paths), slots: Arc::new(Semaphore::new(AT_ONCE)) };
         let router = Router::new().fallback(call).with_state(service);
         tokio::spawn(async move {
             let held = closing.clone();
@@ -136,10 +141,12 @@ async fn call(State(service): State<Service>, request: Request) -> Response {
         paths.get(request.uri().path()).cloned()
     };
     let Some(handler) = found else {
-        return Answer::error(StatusCode::NOT_FOUND, "No source listens on this path.").into_response();
+        return Answer::error(StatusCode::NOT_FOUND, "No source listens on this path.")
+            .into_response();
     };
     if request.method() != Method::POST {
-        return Answer::error(StatusCode::METHOD_NOT_ALLOWED, "Webhooks are sent with POST.").into_response();
+        return Answer::error(StatusCode::METHOD_NOT_ALLOWED, "Webhooks are sent with POST.")
+            .into_response();
     }
     let Ok(_slot) = service.slots.try_acquire() else {
         return Answer::unavailable("Too many calls at once: send this one again.").into_response();

@@ -110,16 +110,23 @@ pub struct Webhook;
 
 impl SourceConnector for Webhook {
     const NAME: &'static str = "webhook";
-    const SUMMARY: &'static str = "An application calls a URL for each event, signed; answered once Kafka has it.";
+    const SUMMARY: &'static str =
+        "An application calls a URL for each event, signed; answered once Kafka has it.";
     const EXAMPLE: &'static str = include_str!("example.yaml");
     type Options = WebhookOptions;
 
     fn check(options: &WebhookOptions, findings: &mut Findings) {
         if !options.path.starts_with('/') || options.path.contains(['?', '#', ' ']) {
             let cause = format!("`{}` is not a path.", options.path);
-            findings.route("/webhook/path", "path", cause, "Write a path that starts with `/`, for example `/shop`.");
+            findings.route(
+                "/webhook/path",
+                "path",
+                cause,
+                "Write a path that starts with `/`, for example `/shop`.",
+            );
         }
-        if options.id.is_none() && matches!(options.signature, Signature::None | Signature::Hmac(_)) {
+        if options.id.is_none() && matches!(options.signature, Signature::None | Signature::Hmac(_))
+        {
             findings.route(
                 "/webhook",
                 "id_missing",
@@ -132,13 +139,21 @@ impl SourceConnector for Webhook {
         }
     }
 
-    fn build(options: WebhookOptions, key: Option<Expression>, setup: &Setup) -> Result<Box<dyn Source>, Fault> {
+    fn build(
+        options: WebhookOptions,
+        key: Option<Expression>,
+        setup: &Setup,
+    ) -> Result<Box<dyn Source>, Fault> {
         let Some(schema) = setup.output_schema.clone() else {
-            return Err(Fault::config("schema", format!("The topic of {} declares no schema: add `schema:` to it.", setup.route)));
+            return Err(Fault::config(
+                "schema",
+                format!("The topic of {} declares no schema: add `schema:` to it.", setup.route),
+            ));
         };
-        let input = schemas::kind(&schema);
         let compile = |expression: &Expression| -> Result<Program, Fault> {
-            expression.compile(&input).map_err(|all| Fault::config("expression", engine::expression::sentence(&all)))
+            expression
+                .compile(&schema)
+                .map_err(|all| Fault::config("expression", engine::expression::sentence(&all)))
         };
         let id = match &options.id {
             Some(Id::Header(name)) => IdFrom::Header(name.to_ascii_lowercase()),
@@ -147,14 +162,13 @@ impl SourceConnector for Webhook {
             None if matches!(options.signature, Signature::Stripe(_)) => IdFrom::Stripe,
             None => IdFrom::Platform,
         };
-        let reader = Reader {
-            verifier: Verifier::new(&options.signature, options.tolerance)?,
-            id,
-            key: key.as_ref().map(compile).transpose()?,
-            kind: options.kind.as_ref().map(compile).transpose()?,
-            time: options.time.as_ref().map(compile).transpose()?,
-            schema,
-        };
+        let (key, kind, time) = (
+            key.as_ref().map(compile).transpose()?,
+            options.kind.as_ref().map(compile).transpose()?,
+            options.time.as_ref().map(compile).transpose()?,
+        );
+        let verifier = Verifier::new(&options.signature, options.tolerance)?;
+        let reader = Reader { verifier, id, key, kind, time, schema };
         Ok(Box::new(WebhookSource {
             address: setup.listen,
             path: options.path,

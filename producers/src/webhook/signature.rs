@@ -128,11 +128,16 @@ impl Verifier {
         let (secrets, standard) = match scheme {
             Signature::None => (&[][..], false),
             Signature::StandardWebhooks(secrets) => (secrets.all(), true),
-            Signature::Stripe(secrets) | Signature::Github(secrets) | Signature::Shopify(secrets) => (secrets.all(), false),
+            Signature::Stripe(secrets)
+            | Signature::Github(secrets)
+            | Signature::Shopify(secrets) => (secrets.all(), false),
             Signature::Hmac(plain) => (plain.secret.all(), false),
         };
         if secrets.is_empty() && !matches!(scheme, Signature::None) {
-            return Err(Fault::config("secret", "The list of secrets is empty: nothing could be verified."));
+            return Err(Fault::config(
+                "secret",
+                "The list of secrets is empty: nothing could be verified.",
+            ));
         }
         let keys = secrets.iter().map(|secret| key(secret, standard)).collect::<Result<_, _>>()?;
         let tolerance = i64::try_from(tolerance.0.as_secs()).unwrap_or(i64::MAX);
@@ -149,14 +154,21 @@ impl Verifier {
             Signature::StandardWebhooks(_) => self.standard_webhooks(headers, body, now),
             Signature::Stripe(_) => self.stripe(headers, body, now),
             Signature::Github(_) => {
-                let hex = required(headers, "x-hub-signature-256")?.strip_prefix("sha256=").unwrap_or_default();
+                let hex = required(headers, "x-hub-signature-256")?
+                    .strip_prefix("sha256=")
+                    .unwrap_or_default();
                 self.matches::<Hmac<Sha256>>(&decode_hex(hex), &[body])?;
-                Ok(Signed { id: text(headers, "x-github-delivery"), kind: text(headers, "x-github-event"), sent: None })
+                Ok(Signed {
+                    id: text(headers, "x-github-delivery"),
+                    kind: text(headers, "x-github-event"),
+                    sent: None,
+                })
             }
             Signature::Shopify(_) => {
                 let signature = decode_base64(required(headers, "x-shopify-hmac-sha256")?);
                 self.matches::<Hmac<Sha256>>(&signature, &[body])?;
-                let id = text(headers, "x-shopify-event-id").or_else(|| text(headers, "x-shopify-webhook-id"));
+                let id = text(headers, "x-shopify-event-id")
+                    .or_else(|| text(headers, "x-shopify-webhook-id"));
                 Ok(Signed { id, kind: text(headers, "x-shopify-topic"), sent: None })
             }
             Signature::Hmac(plain) => self.plain(plain, headers, body),
@@ -164,7 +176,12 @@ impl Verifier {
     }
 
     /// <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>
-    fn standard_webhooks(&self, headers: &HeaderMap, body: &[u8], now: i64) -> Result<Signed, Refusal> {
+    fn standard_webhooks(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: i64,
+    ) -> Result<Signed, Refusal> {
         let id = required(headers, "webhook-id")?;
         let timestamp = required(headers, "webhook-timestamp")?;
         let sent = self.recent(timestamp, now)?;
@@ -184,13 +201,22 @@ impl Verifier {
         let parts = || header.split(',').filter_map(|part| part.trim().split_once('='));
         let timestamp = parts().find(|(name, _)| *name == "t").map_or("", |(_, value)| value);
         let sent = self.recent(timestamp, now)?;
-        let signatures = parts().filter(|(name, _)| *name == "v1").map(|(_, value)| decode_hex(value)).collect::<Vec<_>>();
+        let signatures = parts()
+            .filter(|(name, _)| *name == "v1")
+            .map(|(_, value)| decode_hex(value))
+            .collect::<Vec<_>>();
         self.any_matches::<Hmac<Sha256>>(&signatures, &[timestamp.as_bytes(), b".", body])?;
         Ok(Signed { id: None, kind: None, sent: Some(sent) })
     }
 
-    fn plain(&self, plain: &PlainHmac, headers: &HeaderMap, body: &[u8]) -> Result<Signed, Refusal> {
-        let written = required(headers, &plain.header)?.strip_prefix(&plain.prefix).unwrap_or_default();
+    fn plain(
+        &self,
+        plain: &PlainHmac,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Signed, Refusal> {
+        let written =
+            required(headers, &plain.header)?.strip_prefix(&plain.prefix).unwrap_or_default();
         let signature = match plain.encoding {
             Encoding::Hex => decode_hex(written),
             Encoding::Base64 => decode_base64(written),
@@ -203,7 +229,11 @@ impl Verifier {
         Ok(Signed::default())
     }
 
-    fn matches<M: Mac + hmac::digest::KeyInit>(&self, signature: &[u8], signed: &[&[u8]]) -> Result<(), Refusal> {
+    fn matches<M: Mac + hmac::digest::KeyInit>(
+        &self,
+        signature: &[u8],
+        signed: &[&[u8]],
+    ) -> Result<(), Refusal> {
         self.any_matches::<M>(std::slice::from_ref(&signature), signed)
     }
 
@@ -217,7 +247,8 @@ impl Verifier {
             let Ok(mut mac) = <M as Mac>::new_from_slice(key) else { continue };
             signed.iter().for_each(|part| mac.update(part));
             let expected = mac.finalize().into_bytes();
-            let equal = |given: &[u8]| bool::from(subtle::ConstantTimeEq::ct_eq(&expected[..], given));
+            let equal =
+                |given: &[u8]| bool::from(subtle::ConstantTimeEq::ct_eq(&expected[..], given));
             if signatures.iter().any(|given| equal(given.as_ref())) {
                 return Ok(());
             }
@@ -227,7 +258,10 @@ impl Verifier {
 
     fn recent(&self, timestamp: &str, now: i64) -> Result<i64, Refusal> {
         let sent: i64 = timestamp.parse().map_err(|_| {
-            Refusal(format!("The signed timestamp `{}` is not a number of seconds since 1970.", clip(timestamp)))
+            Refusal(format!(
+                "The signed timestamp `{}` is not a number of seconds since 1970.",
+                clip(timestamp)
+            ))
         })?;
         let apart = now.saturating_sub(sent).saturating_abs();
         if apart > self.tolerance {
@@ -256,7 +290,9 @@ fn key(secret: &Secret, standard: bool) -> Result<Vec<u8>, Fault> {
         24..=64 => Ok(bytes),
         length => Err(Fault::config(
             "secret",
-            format!("The Standard Webhooks secret has {length} bytes; 24 to 64 are allowed. Make one with: echo whsec_$(openssl rand -base64 24)"),
+            format!(
+                "The Standard Webhooks secret has {length} bytes; 24 to 64 are allowed. Make one with: echo whsec_$(openssl rand -base64 24)"
+            ),
         )),
     }
 }
@@ -270,7 +306,9 @@ fn required<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, Refusal> 
         .get(name)
         .and_then(|value| value.to_str().ok())
         .filter(|value| !value.is_empty())
-        .ok_or_else(|| Refusal(format!("The header `{name}` is missing: this source takes signed calls only.")))
+        .ok_or_else(|| {
+            Refusal(format!("The header `{name}` is missing: this source takes signed calls only."))
+        })
 }
 
 /// Nothing decodes to nothing, and nothing never matches.
@@ -304,7 +342,12 @@ mod tests {
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse::<axum::http::HeaderName>().unwrap(), value.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (name.parse::<axum::http::HeaderName>().unwrap(), value.parse().unwrap())
+            })
+            .collect()
     }
 
     /// The example of the specification's reference libraries.
@@ -329,7 +372,10 @@ mod tests {
 
     #[test]
     fn either_secret_and_either_signature_do_during_a_rotation() {
-        let both = Secrets::Several(vec![Secret::new("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), Secret::new(SECRET)]);
+        let both = Secrets::Several(vec![
+            Secret::new("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+            Secret::new(SECRET),
+        ]);
         let verifier = verifier(&Signature::StandardWebhooks(both));
         let list = format!("v1,bm9wZQ== v2,x {GOOD}");
         assert!(verifier.verify(&standard(&list), BODY, NOW).is_ok());
@@ -338,17 +384,34 @@ mod tests {
     #[test]
     fn empty_truncated_and_foreign_signatures_are_refused() {
         let verifier = verifier(&Signature::StandardWebhooks(one(SECRET)));
-        for signature in ["v1,", "v1", ",", "v1,g0hM", "v1a,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=", " ", &GOOD[..GOOD.len() - 1]] {
+        for signature in [
+            "v1,",
+            "v1",
+            ",",
+            "v1,g0hM",
+            "v1a,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+            " ",
+            &GOOD[..GOOD.len() - 1],
+        ] {
             assert!(verifier.verify(&standard(signature), BODY, NOW).is_err(), "{signature}");
         }
-        assert!(verifier.verify(&standard(GOOD), br#"{"test":2432232314}"#, NOW).is_err(), "a body written anew");
+        assert!(
+            verifier.verify(&standard(GOOD), br#"{"test":2432232314}"#, NOW).is_err(),
+            "a body written anew"
+        );
         assert!(verifier.verify(&HeaderMap::new(), BODY, NOW).is_err());
     }
 
     #[test]
     fn a_timestamp_is_tolerated_five_minutes_in_both_directions() {
         let verifier = verifier(&Signature::StandardWebhooks(one(SECRET)));
-        for (now, taken) in [(NOW + 300, true), (NOW - 300, true), (NOW + 301, false), (NOW - 301, false), (i64::MIN, false)] {
+        for (now, taken) in [
+            (NOW + 300, true),
+            (NOW - 300, true),
+            (NOW + 301, false),
+            (NOW - 301, false),
+            (i64::MIN, false),
+        ] {
             assert_eq!(verifier.verify(&standard(GOOD), BODY, now).is_ok(), taken, "{now}");
         }
     }
@@ -364,7 +427,10 @@ mod tests {
         assert!(verifier.verify(&call, b"{} ", NOW).is_err());
         assert!(verifier.verify(&call, b"{}", NOW + 900).is_err());
         for broken in ["v1=aa", "t=,v1=", "t=1614265330", "t=99999999999999999999,v1=aa"] {
-            assert!(verifier.verify(&headers(&[("stripe-signature", broken)]), b"{}", NOW).is_err(), "{broken}");
+            assert!(
+                verifier.verify(&headers(&[("stripe-signature", broken)]), b"{}", NOW).is_err(),
+                "{broken}"
+            );
         }
     }
 
@@ -373,17 +439,27 @@ mod tests {
         // GitHub's own example, from "Validating webhook deliveries".
         let github = verifier(&Signature::Github(one("It's a Secret to Everybody")));
         let call = headers(&[
-            ("x-hub-signature-256", "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"),
+            (
+                "x-hub-signature-256",
+                "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17",
+            ),
             ("x-github-delivery", "72d3162e"),
             ("x-github-event", "push"),
         ]);
         let signed = github.verify(&call, b"Hello, World!", NOW).unwrap();
-        assert_eq!((signed.id.as_deref(), signed.kind.as_deref()), (Some("72d3162e"), Some("push")));
+        assert_eq!(
+            (signed.id.as_deref(), signed.kind.as_deref()),
+            (Some("72d3162e"), Some("push"))
+        );
         assert!(github.verify(&call, b"Hello, World", NOW).is_err());
 
-        let bytes = hex::decode("757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17").unwrap();
+        let bytes = hex::decode("757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17")
+            .unwrap();
         let shopify = verifier(&Signature::Shopify(one("It's a Secret to Everybody")));
-        let call = headers(&[("x-shopify-hmac-sha256", &STANDARD.encode(&bytes)), ("x-shopify-webhook-id", "w1")]);
+        let call = headers(&[
+            ("x-shopify-hmac-sha256", &STANDARD.encode(&bytes)),
+            ("x-shopify-webhook-id", "w1"),
+        ]);
         assert_eq!(shopify.verify(&call, b"Hello, World!", NOW).unwrap().id.as_deref(), Some("w1"));
 
         let plain = verifier(&Signature::Hmac(PlainHmac {
@@ -401,9 +477,16 @@ mod tests {
     #[test]
     fn a_secret_that_cannot_be_one_is_refused_at_the_start() {
         for secret in ["whsec_", "whsec_short", "whsec_c2hvcnQ=", "not base64 at all!"] {
-            assert!(Verifier::new(&Signature::StandardWebhooks(one(secret)), Period(Duration::ZERO)).is_err(), "{secret}");
+            assert!(
+                Verifier::new(&Signature::StandardWebhooks(one(secret)), Period(Duration::ZERO))
+                    .is_err(),
+                "{secret}"
+            );
         }
         assert!(Verifier::new(&Signature::Github(one("")), Period(Duration::ZERO)).is_err());
-        assert!(Verifier::new(&Signature::Github(Secrets::Several(vec![])), Period(Duration::ZERO)).is_err());
+        assert!(
+            Verifier::new(&Signature::Github(Secrets::Several(vec![])), Period(Duration::ZERO))
+                .is_err()
+        );
     }
 }

@@ -70,7 +70,8 @@ impl Source for WebhookSource {
             window,
             out: out.clone(),
         });
-        let handler: Handler = Arc::new(move |request| Box::pin(Arc::clone(&endpoint).answer(request)));
+        let handler: Handler =
+            Arc::new(move |request| Box::pin(Arc::clone(&endpoint).answer(request)));
         self.listeners.serve(self.address, &self.path, handler, || out.ready(), &stop).await
     }
 }
@@ -89,11 +90,14 @@ impl Endpoint {
                 warn!(route = %self.route, status = answer.status.as_u16(), "a call was refused: its signature is not good");
                 answer
             }
-            Err(Unread::Invalid { field, fault, .. }) if self.on_invalid == OnInvalid::Refuse => Answer::unfit(&field, &fault.message),
+            Err(Unread::Invalid { field, fault, .. }) if self.on_invalid == OnInvalid::Refuse => {
+                Answer::unfit(&field, &fault.message)
+            }
             Err(Unread::Invalid { id, fault, .. }) => {
                 let Received { raw, .. } = body;
                 let headers = kept_headers(&parts.headers).into_iter().collect();
-                self.take(Entrance::Rejected(Rejected { id, body: raw, headers, received }, fault)).await
+                self.take(Entrance::Rejected(Rejected { id, body: raw, headers, received }, fault))
+                    .await
             }
         }
     }
@@ -108,7 +112,9 @@ impl Endpoint {
             }
             Entry::Wait(waiting) => match waiting.answer().await {
                 Some(answer) => answer,
-                None => Answer::unavailable("The first call with this id went away: send this one again."),
+                None => Answer::unavailable(
+                    "The first call with this id went away: send this one again.",
+                ),
             },
             // A task of its own: a caller that hangs up must not part the event from its window.
             Entry::First(first) => match tokio::spawn(self.publish(entrance, first)).await {
@@ -138,7 +144,8 @@ impl Endpoint {
             }
             Err(fault) => {
                 warn!(route = %self.route, %id, %fault, "an event was not acknowledged by Kafka: its sender is asked to send it again");
-                let answer = Answer::unavailable("The event could not be stored now: send it again.");
+                let answer =
+                    Answer::unavailable("The event could not be stored now: send it again.");
                 first.failed(answer.clone());
                 answer
             }

@@ -51,7 +51,8 @@ pub struct Waiting<A>(watch::Receiver<Option<A>>);
 impl<A: Clone> Window<A> {
     /// An empty window that keeps ids for `length`, and `at_most` of them.
     pub fn new(length: Duration, at_most: usize) -> Self {
-        let inner = Inner { taken: HashMap::new(), order: VecDeque::new(), on_their_way: HashMap::new() };
+        let inner =
+            Inner { taken: HashMap::new(), order: VecDeque::new(), on_their_way: HashMap::new() };
         let length = i64::try_from(length.as_millis()).unwrap_or(i64::MAX);
         Self { length, at_most, inner: Arc::new(Mutex::new(inner)) }
     }
@@ -176,7 +177,9 @@ mod tests {
         leader.failed(503);
         assert_eq!(waiting.answer().await, Some(503));
         drop(first(&window, "a", 2));
-        let Entry::First(_) = window.enter("a", 3) else { panic!("a call that went away blocks nobody") };
+        let Entry::First(_) = window.enter("a", 3) else {
+            panic!("a call that went away blocks nobody")
+        };
     }
 
     #[test]
