@@ -28,7 +28,7 @@ pub(super) struct Compiled {
 }
 
 /// Longest expression, in bytes.
-const LONGEST: usize = 64 * 1024;
+const LONGEST: usize = 32 * 1024;
 
 /// VRL's compiler recurses over the text's nesting, which only its length bounds. A stack is address
 /// space: memory is taken only as deep as the text nests.
@@ -71,6 +71,11 @@ fn unfinished(text: &str, cause: &str) -> Diagnostic {
 fn compile_here(text: &str, input: &Input, access: Access) -> Result<Compiled, Vec<Diagnostic>> {
     let ast = vrl::parser::parse(text)
         .map_err(|error| Diagnostic::list(text, vec![Box::new(error) as Box<_>].into()))?;
+    if ast.is_empty() && access == Access::Read {
+        let cause = "The expression is empty.";
+        let hint = "Write one, for example `.id`.";
+        return Err(vec![Diagnostic::new(0..text.len(), "empty", cause, hint)]);
+    }
     let Reviewed { mistakes: mut found, assignments } = review(text, ast.clone(), &input.shape);
     if found.iter().any(|one| one.code == "too_deep") {
         return Err(found);

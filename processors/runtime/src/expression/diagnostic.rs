@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::connector::{Finding, Place};
-use vrl::diagnostic::{self as vrl_diagnostic, DiagnosticList, Note};
+use vrl::diagnostic::{self as vrl_diagnostic, DiagnosticList};
 
 /// A mistake in an expression or a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,25 +87,29 @@ pub(super) fn failure(text: &str, message: &str) -> String {
 fn translate(text: &str, error: &vrl_diagnostic::Diagnostic) -> Diagnostic {
     let first = error.labels.iter().find(|label| label.primary).or(error.labels.first());
     let span = first.map_or(0..text.len(), |label| within(text, label.span.range()));
-    let Known { name, hint } = known(error.code);
-    let found: Vec<String> = error.labels.iter().map(|label| label.message.clone()).collect();
-    let (hints, causes): (Vec<_>, Vec<_>) = found.into_iter().partition(|label| advises(label));
-    let mut cause = sentence_case(&error.message);
-    for label in causes.iter().filter(|label| tells(label, &error.message)) {
-        cause.push_str(if cause.contains(": ") { ", " } else { ": " });
-        cause.push_str(label);
+    let (hints, causes): (Vec<_>, Vec<_>) =
+        error.labels.iter().map(|label| label.message.as_str()).partition(|label| advises(label));
+    let words = Words { at: &text[span.clone()], message: &error.message, causes: &causes };
+    let hint = hints.into_iter().next().map(sentence_case);
+    let known = known(error.code);
+    let cause = (known.cause)(&words);
+    let hint = (known.hint)(&words).or(hint);
+    Diagnostic { span, code: known.name, cause, hint }
+}
+
+/// What VRL says of a mistake.
+struct Words<'a> {
+    /// The text that is wrong.
+    at: &'a str,
+    message: &'a str,
+    /// Its labels, without those that advise.
+    causes: &'a [&'a str],
+}
+
+impl Words<'_> {
+    fn says(&self, what: &str) -> bool {
+        self.causes.iter().any(|label| label.contains(what))
     }
-    if !cause.ends_with('.') {
-        cause.push('.');
-    }
-    let hint = hint.map(str::to_owned).or_else(|| {
-        let noted = error.notes.iter().filter_map(|note| match note {
-            Note::Hint(hint) => Some(hint.clone()),
-            _ => None,
-        });
-        hints.into_iter().chain(noted).next().map(|hint| sentence_case(&hint))
-    });
-    Diagnostic { span, code: name, cause, hint }
 }
 
 /// VRL's labels that say what to do rather than what is wrong.
@@ -115,9 +119,25 @@ fn advises(label: &str) -> bool {
         .any(|start| label.starts_with(start))
 }
 
-/// Whether a label says more than the message, in a length that a person reads.
-fn tells(label: &str, message: &str) -> bool {
-    label.len() < 200 && !message.eq_ignore_ascii_case(label)
+/// VRL's message and labels as one sentence, without repetitions and lists of tokens.
+fn as_vrl_says(words: &Words<'_>) -> String {
+    // A failure that a function reports when it is compiled carries its message in its labels.
+    let wrapped = words.message.starts_with("function compilation error");
+    let mut parts = Vec::new();
+    if !wrapped {
+        parts.push(words.message);
+    }
+    for label in words.causes {
+        let tells = !label.is_empty() && label.len() < 160;
+        if tells && !words.message.to_lowercase().contains(*label) {
+            parts.push(label);
+        }
+    }
+    let mut parts = parts.into_iter();
+    let first = sentence_case(parts.next().unwrap_or(words.message));
+    let rest = parts.collect::<Vec<_>>().join(", ");
+    let sentence = if rest.is_empty() { first } else { format!("{first}: {rest}") };
+    if sentence.ends_with('.') { sentence } else { format!("{sentence}.") }
 }
 
 fn sentence_case(text: &str) -> String {
@@ -134,49 +154,108 @@ fn within(text: &str, span: Range<usize>) -> Range<usize> {
     start..end
 }
 
+/// What we make of one of VRL's codes.
 struct Known {
     name: &'static str,
-    hint: Option<&'static str>,
+    cause: fn(&Words<'_>) -> String,
+    hint: fn(&Words<'_>) -> Option<String>,
 }
 
-const FALLIBLE: &str = "Write `!` after the function's name (`to_int!(.x)`: a failure sends the \
-     event to the dead letters), or say what to use instead (`to_int(.x) ?? 0`).";
-const WRONG_TYPE: &str = "Convert it first (`to_string(x)`, `to_int!(x)`), or assert its type with \
-     `string!(x)`, `int!(x)`, `object!(x)`, `array!(x)`.";
+fn no_hint(_: &Words<'_>) -> Option<String> {
+    None
+}
 
-/// Our name of one of VRL's codes (<https://errors.vrl.dev>), and a hint where VRL gives none that helps.
-fn known(code: usize) -> Known {
-    let (name, hint) = match code {
-        100 => ("unhandled_failure", Some(FALLIBLE)),
-        103 => ("unhandled_failure", Some(FALLIBLE)),
-        630 | 631 => ("unhandled_failure", Some(FALLIBLE)),
-        101 => ("invalid_regex", None),
-        102 => {
-            ("not_a_condition", Some("A condition is true or false: compare, or use `exists(.x)`."))
-        }
-        104 => ("cannot_fail", None),
-        105 => ("unknown_function", None),
-        106 => ("too_many_arguments", None),
-        107 => ("missing_argument", None),
-        108 => ("unknown_argument", None),
-        121 => ("wrong_type", Some("Assert its type: `array!(.x)`, `object!(.x)`.")),
-        109 | 111 | 120 | 122 => ("wrong_closure", None),
-        110 => ("wrong_type", Some(WRONG_TYPE)),
-        112 => ("invalid_grok", None),
-        113 => ("abort_message", Some("The message of `abort` is a text: use `to_string(x)`.")),
-        205 => ("reserved_word", None),
-        200..=299 => ("syntax", None),
-        315 => ("read_only", None),
-        601 => ("invalid_timestamp", None),
-        640..=642 => ("invalid_target", None),
-        650 => ("chained_comparison", None),
-        651 => (
-            "cannot_fail",
-            Some("Remove `??` and what follows: it is never used. For null, write `||`."),
+fn can_fail(words: &Words<'_>) -> String {
+    format!("`{}` can fail, and nothing says what happens then.", words.at)
+}
+
+fn handle_failure(words: &Words<'_>) -> Option<String> {
+    let call = words.at.split_once('(').filter(|(name, _)| is_name(name));
+    Some(match call {
+        Some((name, arguments)) => format!(
+            "Write `{name}!({arguments}` to send the event to the dead letters, or say what to use \
+             instead: `{} ?? …`.",
+            words.at
         ),
-        652 | 660 => ("wrong_type", None),
-        701 => ("unknown_variable", Some("A field of the event starts with a dot: `.name`.")),
-        _ => ("invalid_expression", None),
-    };
-    Known { name, hint }
+        None => format!("Say what to use instead: `({}) ?? …`.", words.at),
+    })
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn convert(words: &Words<'_>) -> Option<String> {
+    let at = words.at;
+    Some(if words.says("type float") && words.says("one of string or integer") {
+        "A float has lost digits already: write the number as a text, \"1.20\", and read decimals \
+         from texts."
+            .to_owned()
+    } else if words.says("or null") {
+        format!("Say what to use instead of null: `{at} || …`.")
+    } else if words.says("resolves to any") || words.says("resolves to one of") {
+        format!(
+            "Assert its type with `string!({at})`, `int!({at})`, `object!({at})`, `array!({at})`."
+        )
+    } else {
+        format!("Convert it first, for example with `to_string({at})` or `to_int!({at})`.")
+    })
+}
+
+fn no_such_variable(words: &Words<'_>) -> String {
+    format!("There is no variable `{}`.", words.at)
+}
+
+fn dotted(words: &Words<'_>) -> Option<String> {
+    Some(format!("A field of the event starts with a dot: `.{}`.", words.at))
+}
+
+fn no_such_function(words: &Words<'_>) -> String {
+    format!("There is no function `{}`.", words.at)
+}
+
+/// Our name of one of VRL's codes (<https://errors.vrl.dev>), our words where VRL's do not help.
+fn known(code: usize) -> Known {
+    let known = |name, cause, hint| Known { name, cause, hint };
+    let named = |name| known(name, as_vrl_says as fn(&Words<'_>) -> String, no_hint as _);
+    match code {
+        100 | 103 | 630 | 631 => known("unhandled_failure", can_fail, handle_failure),
+        101 => named("invalid_regex"),
+        102 => known("not_a_condition", as_vrl_says, |_| {
+            Some("A condition is true or false: compare, or use `exists(.x)`.".to_owned())
+        }),
+        104 => named("cannot_fail"),
+        105 => known("unknown_function", no_such_function, no_hint),
+        106 => named("too_many_arguments"),
+        107 => named("missing_argument"),
+        108 => named("unknown_argument"),
+        110 => known("wrong_type", as_vrl_says, convert),
+        121 => known("wrong_type", as_vrl_says, |_| {
+            Some("Assert its type: `array!(.x)`, `object!(.x)`.".to_owned())
+        }),
+        109 | 111 | 120 | 122 => named("wrong_closure"),
+        112 => named("invalid_grok"),
+        113 => known("abort_message", as_vrl_says, |_| {
+            Some("The message of `abort` is a text: use `to_string(x)`.".to_owned())
+        }),
+        205 => named("reserved_word"),
+        200..=299 => named("syntax"),
+        315 => named("read_only"),
+        400..=499 | 610 => named("invalid_argument"),
+        601 => named("invalid_timestamp"),
+        640..=642 => named("invalid_target"),
+        650 => known(
+            "chained_comparison",
+            |_| "A comparison cannot be compared with another.".to_owned(),
+            |_| Some("Join two comparisons with `&&`.".to_owned()),
+        ),
+        651 => known(
+            "cannot_fail",
+            |words| format!("`{}` cannot fail, so what follows `??` is never used.", words.at),
+            |words| Some(format!("For null, write `{} || …`.", words.at)),
+        ),
+        652 | 660 => named("wrong_type"),
+        701 => known("unknown_variable", no_such_variable, dotted),
+        _ => named("invalid_expression"),
+    }
 }

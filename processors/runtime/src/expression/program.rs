@@ -21,7 +21,7 @@ use crate::{Event, Fault};
 
 /// Most steps (VRL expressions evaluated) of one run: seconds of work. Loops over an event's own
 /// items are the only loops that VRL has, but they nest.
-const MOST_STEPS: u32 = 20_000_000;
+const MOST_STEPS: u32 = 5_000_000;
 
 /// A compiled expression that reads an event and gives a value. Shared between threads.
 #[derive(Debug, Clone)]

@@ -15,11 +15,14 @@ use vrl::path::{OwnedTargetPath, OwnedValuePath, PathPrefix};
 
 use super::diagnostic::Diagnostic;
 use super::shape::Shape;
-use super::{decimal, functions};
+use super::{decimal, functions, metadata};
 
 /// How deep expressions may stand in each other: running one recurses, on threads whose stacks are
 /// not ours.
 const DEEPEST: usize = 128;
+
+/// How deep closures may stand in each other: VRL's compiler takes twice as long for each level.
+const DEEPEST_CLOSURES: usize = 6;
 
 /// What a walk over a program has found.
 pub(super) struct Reviewed {
@@ -37,8 +40,13 @@ pub(super) struct Assigned {
 
 /// Walks a program.
 pub(super) fn review(text: &str, ast: Program, input: &Shape) -> Reviewed {
-    let scope = Scope { event: input.clone(), variables: BTreeMap::new() };
-    let mut review = Review { text, scope, depth: 0, found: Vec::new(), assignments: Vec::new() };
+    let scope = Scope {
+        event: input.clone(),
+        metadata: Shape::new(metadata::kind(), &[]),
+        variables: BTreeMap::new(),
+    };
+    let mut review =
+        Review { text, scope, depth: 0, closures: 0, found: Vec::new(), assignments: Vec::new() };
     for root in ast {
         if let RootExpr::Expr(node) = root.into_inner() {
             review.expression(node);
@@ -51,6 +59,7 @@ struct Review<'a> {
     text: &'a str,
     scope: Scope,
     depth: usize,
+    closures: usize,
     found: Vec<Diagnostic>,
     assignments: Vec<Assigned>,
 }
@@ -59,6 +68,7 @@ struct Review<'a> {
 #[derive(Clone)]
 struct Scope {
     event: Shape,
+    metadata: Shape,
     variables: BTreeMap<String, Shape>,
 }
 
@@ -89,7 +99,7 @@ impl Review<'_> {
     fn expression(&mut self, node: Node<Expr>) -> Shape {
         self.depth += 1;
         let shape = if self.depth > DEEPEST {
-            self.too_deep(node.span());
+            self.too_deep(node.span(), DEEPEST, "expressions");
             Shape::computed()
         } else {
             self.shape(node)
@@ -98,9 +108,9 @@ impl Review<'_> {
         shape
     }
 
-    fn too_deep(&mut self, span: Span) {
+    fn too_deep(&mut self, span: Span, most: usize, what: &str) {
         if !self.found.iter().any(|one| one.code == "too_deep") {
-            let cause = format!("More than {DEEPEST} expressions stand in each other here.");
+            let cause = format!("More than {most} {what} stand in each other here.");
             self.report(span, "too_deep", cause, "Keep intermediate results in variables.");
         }
     }
@@ -233,39 +243,40 @@ impl Review<'_> {
 
     fn query(&mut self, span: Span, query: Query) -> Shape {
         let path = query.path.into_inner();
-        let base = match query.target.into_inner() {
-            QueryTarget::External(PathPrefix::Event) => self.scope.event.clone(),
-            QueryTarget::External(PathPrefix::Metadata) => Shape::computed(),
-            QueryTarget::Internal(name) => self.variable(&name),
-            QueryTarget::FunctionCall(call) => self.call(call),
-            QueryTarget::Container(container) => self.container(container),
+        let (named, base) = match query.target.into_inner() {
+            QueryTarget::External(PathPrefix::Event) => (".".to_owned(), self.scope.event.clone()),
+            QueryTarget::External(PathPrefix::Metadata) => {
+                ("%".to_owned(), self.scope.metadata.clone())
+            }
+            QueryTarget::Internal(name) => (format!("{}.", &*name), self.variable(&name)),
+            QueryTarget::FunctionCall(call) => (String::new(), self.call(call)),
+            QueryTarget::Container(container) => (String::new(), self.container(container)),
         };
         let found = base.at(&path);
         if found.kind.is_undefined() && !path.is_root() {
-            self.unknown_field(span, &base, &path);
+            self.unknown_field(span, &named, &base, &path);
         }
         found
     }
 
-    /// Says which part of the path the schema lacks, and which name is near.
-    fn unknown_field(&mut self, span: Span, base: &Shape, path: &OwnedValuePath) {
+    /// Says which part of the path does not exist, and which name is near.
+    fn unknown_field(&mut self, span: Span, named: &str, base: &Shape, path: &OwnedValuePath) {
         let mut known = OwnedValuePath::root();
         for segment in &path.segments {
             let parent = base.kind.at_path(&known);
+            let holder = format!("{named}{known}");
             known.push_segment(segment.clone());
             if !base.kind.at_path(&known).is_undefined() {
                 continue;
             }
-            let shown = known.to_string();
-            let cause = match parent.as_object() {
-                Some(_) => format!("The input's schema has no `{shown}`."),
-                None => format!("There is no `{shown}`: what it would be in is {parent}."),
+            let (cause, hint) = match parent.as_object() {
+                Some(fields) => {
+                    let fields = fields.known().keys().map(ToString::to_string).collect();
+                    let cause = format!("There is no `{named}{known}`.");
+                    (cause, nearest(&segment.to_string(), fields))
+                }
+                None => (format!("`{holder}` is {parent}, which has no fields."), String::new()),
             };
-            let name = segment.to_string();
-            let fields = parent.as_object().map(|fields| {
-                fields.known().keys().map(|field| field.as_str().to_owned()).collect::<Vec<_>>()
-            });
-            let hint = nearest(&name, fields.unwrap_or_default());
             return self.report(span, "unknown_field", cause, &hint);
         }
     }
@@ -343,7 +354,7 @@ impl Review<'_> {
         if value.is_decimal() {
             self.decimal_as_number(span, &name);
         }
-        let body = call.closure.map(|closure| self.closure(closure.into_inner(), &name, &value));
+        let body = call.closure.map(|closure| self.closure(closure, &name, &value));
         match &*name {
             "map_values" => body.map_or_else(Shape::computed, Shape::collection_of),
             "filter" | "compact" | "unique" | "slice" | "array" | "object" | "string"
@@ -376,7 +387,13 @@ impl Review<'_> {
         self.report(span, "decimal_as_float", cause, hint);
     }
 
-    fn closure(&mut self, closure: FunctionClosure, name: &str, value: &Shape) -> Shape {
+    fn closure(&mut self, closure: Node<FunctionClosure>, name: &str, value: &Shape) -> Shape {
+        let (span, closure) = closure.take();
+        if self.closures == DEEPEST_CLOSURES {
+            self.too_deep(span, DEEPEST_CLOSURES, "closures");
+            return Shape::computed();
+        }
+        self.closures += 1;
         let before = self.scope.clone();
         let count = closure.variables.len();
         for (index, variable) in closure.variables.into_iter().enumerate() {
@@ -388,6 +405,7 @@ impl Review<'_> {
         let body = self.block(closure.block.into_inner());
         // It runs for each item, or for none.
         self.scope = self.scope.clone().union(before);
+        self.closures -= 1;
         body
     }
 }

@@ -147,3 +147,8 @@ fn a_template_names_what_has_no_text() {
     let found = Template("é {{ .id + nope(1) }}".into()).compile(&order()).unwrap_err();
     assert_eq!((found[0].code, found[0].span.clone()), ("unknown_function", 12..16));
 }
+
+mod abuse;
+mod decimals;
+mod documentation;
+mod mistakes;

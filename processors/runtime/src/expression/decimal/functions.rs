@@ -40,7 +40,7 @@ pub(super) enum Work {
     Whole,
 }
 
-pub(super) const ROUNDING: &[EnumVariant] = &[
+pub(in crate::expression) const ROUNDING: &[EnumVariant] = &[
     EnumVariant { value: "half_even", description: "to the nearest, a tie to the even digit" },
     EnumVariant { value: "half_up", description: "to the nearest, a tie away from zero" },
     EnumVariant { value: "half_down", description: "to the nearest, a tie towards zero" },

@@ -6,6 +6,8 @@ mod functions;
 mod number;
 
 pub(super) use catalogue::ALL;
+#[cfg(test)]
+pub(super) use functions::ROUNDING;
 
 /// Whether a function of this name gives a decimal's text.
 pub(super) fn gives_decimal(name: &str) -> bool {
