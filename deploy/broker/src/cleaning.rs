@@ -27,6 +27,10 @@ pub(crate) async fn run(node: &Arc<Node>) {
 }
 
 async fn clean(node: &Arc<Node>, topic: &Topic, partition: &Arc<Partition>) {
+    if partition.log().is_ok_and(|log| log.stopped().is_some()) {
+        // It has said why, and waits for someone to repair it.
+        return;
+    }
     let cleaned = Arc::clone(partition);
     let cleaning = node.aside(move |_| -> Outcome<_> { Ok(cleaned.log()?.clean(now_ms())?) });
     match cleaning.await {

@@ -8,6 +8,7 @@ mod metadata;
 mod offsets;
 mod produce;
 mod producers;
+mod records;
 mod topics;
 mod versions;
 
@@ -17,10 +18,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
         AlterConfigsRequest, ApiKey, ApiVersionsRequest, CreatePartitionsRequest,
-        CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-        DescribeTopicPartitionsRequest, FetchRequest, IncrementalAlterConfigsRequest,
-        InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
-        ResponseHeader,
+        CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+        DescribeConfigsRequest, DescribeLogDirsRequest, DescribeTopicPartitionsRequest,
+        FetchRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, ListOffsetsRequest,
+        MetadataRequest, OffsetForLeaderEpochRequest, ResponseHeader,
     },
     protocol::{Encodable, HeaderVersion, Request},
 };
@@ -141,6 +142,13 @@ async fn route(
         }
         ApiKey::CreatePartitions => {
             respond(head, body, |ask: CreatePartitionsRequest| topics::add_partitions(node, ask))
+                .await
+        }
+        ApiKey::DeleteRecords => {
+            respond(head, body, |ask: DeleteRecordsRequest| records::delete(node, ask)).await
+        }
+        ApiKey::DescribeLogDirs => {
+            respond(head, body, async |ask: DescribeLogDirsRequest| records::log_dirs(node, &ask))
                 .await
         }
         ApiKey::InitProducerId => {

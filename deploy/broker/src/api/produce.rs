@@ -168,9 +168,7 @@ pub(super) fn produce(node: &Node, call: &Call, body: Bytes) -> Result<Produced,
             let append = |(index, batch)| Append {
                 index,
                 outcome: topic.clone().and_then(|topic| {
-                    if topic.is_internal() {
-                        return Err(internal(&topic.name));
-                    }
+                    topic.refuse_internal()?;
                     let partition = topic.partition(index)?;
                     let appended = partition.log()?.append(batch, now)?;
                     Ok((Arc::clone(partition), appended))
@@ -191,11 +189,6 @@ fn check(request: &Request) -> Outcome<()> {
         return Err(Refusal::new(ResponseError::InvalidRequiredAcks, message));
     }
     Ok(())
-}
-
-fn internal(topic: &str) -> Refusal {
-    let message = format!("topic {topic} is the broker's own: it takes no records of clients");
-    Refusal::new(ResponseError::InvalidTopicException, message)
 }
 
 impl Produced {

@@ -75,6 +75,20 @@ impl Topic {
         self.name == OFFSETS_TOPIC
     }
 
+    /// Keeps clients from changing what the broker itself writes.
+    ///
+    /// # Errors
+    /// `INVALID_TOPIC_EXCEPTION` if it is such a topic.
+    pub fn refuse_internal(&self) -> Outcome<()> {
+        if self.is_internal() {
+            return Err(Refusal::new(
+                ResponseError::InvalidTopicException,
+                format!("topic {} is the broker's own", self.name),
+            ));
+        }
+        Ok(())
+    }
+
     fn entry(&self) -> Entry {
         Entry {
             name: self.name.clone(),
@@ -360,18 +374,27 @@ impl Topics {
     pub fn delete(&self, name: &str) -> Outcome<()> {
         let topic = self.change(|view| {
             let topic = Arc::clone(view.named(name)?);
-            refuse_internal(&topic)?;
+            topic.refuse_internal()?;
             view.by_name.remove(name);
             view.by_id.remove(&topic.id);
             Ok(topic)
         })?;
-        close(&topic);
+        self.remove(&topic);
+        Ok(())
+    }
+
+    /// Removes a deleted topic's files; the next start removes what is left.
+    fn remove(&self, topic: &Topic) {
+        for log in topic.partitions.iter().filter_map(|partition| partition.log().ok()) {
+            if let Err(error) = log.remove() {
+                tracing::warn!(topic = topic.name, %error, "remove a deleted topic's log");
+            }
+        }
         let folder = self.topic_folder(topic.id);
         if let Err(error) = fs::remove_dir_all(&folder) {
-            tracing::warn!(topic = name, folder = %folder.display(), %error,
-                "a deleted topic's files stay until the next start");
+            tracing::warn!(topic = topic.name, folder = %folder.display(), %error,
+                "remove a deleted topic's folder");
         }
-        Ok(())
     }
 
     /// Whether a topic could be given this many partitions.
@@ -381,7 +404,7 @@ impl Topics {
     pub fn check_partitions(&self, name: &str, count: i32) -> Outcome<()> {
         let view = self.view();
         let topic = view.named(name)?;
-        refuse_internal(topic)?;
+        topic.refuse_internal()?;
         let now = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
         if count <= now {
             return Err(invalid_partitions(format!(
@@ -454,14 +477,4 @@ fn close(topic: &Topic) {
 
 fn invalid_partitions(message: String) -> Refusal {
     Refusal::new(ResponseError::InvalidPartitions, message)
-}
-
-fn refuse_internal(topic: &Topic) -> Outcome<()> {
-    if topic.is_internal() {
-        return Err(Refusal::new(
-            ResponseError::InvalidTopicException,
-            format!("topic {} is the broker's own", topic.name),
-        ));
-    }
-    Ok(())
 }
