@@ -27,11 +27,48 @@ pub(crate) enum Unscaled {
 /// # Errors
 /// It has more digits than the precision.
 pub(crate) fn to_text(bytes: &[u8], shape: Shape) -> Result<String, String> {
+    if let Some(text) = short_text(bytes, shape) {
+        return Ok(text);
+    }
     let (negative, digits) = digits_of(bytes, shape.precision)?;
     if digits.len() > shape.precision {
         return Err(too_precise(digits.len(), shape));
     }
     Ok(place_point(negative, &digits, shape.scale))
+}
+
+/// The text of a number of up to eight bytes, as most are: from the right, without allocating
+/// anything but the text. Nothing for the others, and for those that do not fit their shape.
+fn short_text(bytes: &[u8], shape: Shape) -> Option<String> {
+    const ROOM: usize = 24;
+    if bytes.len() > size_of::<i64>() || shape.scale > 18 {
+        return None;
+    }
+    let number = i64::try_from(small(bytes)?).ok()?;
+    let mut rest = number.unsigned_abs();
+    if rest.checked_ilog10().is_some_and(|log| log as usize >= shape.precision) {
+        return None;
+    }
+    // The longest are a sign, 19 digits and a point.
+    let mut text = [b'0'; ROOM];
+    let mut at = ROOM;
+    for digit in 0.. {
+        if rest == 0 && digit > shape.scale {
+            break;
+        }
+        if digit == shape.scale && digit > 0 {
+            at -= 1;
+            text[at] = b'.';
+        }
+        at -= 1;
+        text[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    if number < 0 {
+        at -= 1;
+        text[at] = b'-';
+    }
+    std::str::from_utf8(&text[at..]).ok().map(str::to_owned)
 }
 
 /// Writes a `big-decimal`: an unscaled integer and its own scale, which may be negative.
@@ -315,6 +352,22 @@ mod tests {
         assert_eq!(fixed("1.28", 1), None, "128 needs a sign bit more than a byte has");
         assert_eq!(to_text(&[0, 0, 0, 128], MONEY).unwrap(), "1.28");
         assert_eq!(to_text(&[], MONEY).unwrap(), "0.00");
+    }
+
+    #[test]
+    fn short_and_long_numbers_are_written_alike() {
+        for number in [0, 1, -1, 9, 10, -99, 100, 12_345, i64::MAX, i64::MIN] {
+            for scale in 0..=18 {
+                let shape = Shape { precision: 19, scale };
+                let long: Vec<u8> = i128::from(number).to_be_bytes().to_vec();
+                assert_eq!(to_text(&number.to_be_bytes(), shape), to_text(&long, shape));
+            }
+        }
+        let shape = Shape { precision: 3, scale: 0 };
+        assert_eq!(
+            to_text(&1_000_i64.to_be_bytes(), shape).unwrap_err(),
+            "it has 4 digits, more than decimal(3, 0) holds"
+        );
     }
 
     #[test]

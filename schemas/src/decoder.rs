@@ -14,9 +14,9 @@ use crate::leaf::{Leaf, Length, Number};
 use crate::path::{Path, Segment};
 use crate::schema::{Schema, SchemaError};
 use input::Input;
+use plan::{Node, NodeId, Plan, Step};
 
 pub(crate) use input::MAX_DEPTH;
-use plan::{Node, NodeId, Plan, Step};
 
 /// Decodes the payloads of one writer's schema. Prepare it once; it is read without a lock.
 ///

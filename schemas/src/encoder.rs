@@ -13,7 +13,7 @@ use crate::schema::{Schema, SchemaError};
 use plan::{Field, Node, NodeId, Plan};
 
 pub(crate) use plan::leaf_rank;
-pub(crate) use scalar::{write as write_leaf, write_symbol};
+pub(crate) use scalar::{quoted, write as write_leaf, write_symbol};
 
 /// Most wrong fields that one error lists.
 const MAX_WRONG: usize = 10;

@@ -198,7 +198,7 @@ fn text(value: &Value) -> Option<&str> {
 }
 
 /// A text, cut where it is long: errors are logged and stored with the dead letters.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     match text.char_indices().nth(40) {
         Some((end, _)) => format!("`{}…`", &text[..end]),
         None => format!("`{text}`"),

@@ -270,12 +270,12 @@ fn read_number_text(form: NumberForm, text: &str) -> Result<Value, String> {
     match form {
         NumberForm::Integer => {
             let number = text.parse().map(Value::Integer);
-            number.map_err(|_| format!("the text {text:?}, which is not a whole number"))
+            number.map_err(|_| format!("{}, which is not a whole number", encoder::quoted(text)))
         }
         NumberForm::Timestamp(_) => {
             let instant = calendar::parse_timestamp(text).map(Value::Timestamp);
             instant.ok_or_else(|| {
-                format!("the text {text:?}, which is not written like 2024-05-01T12:34:56Z")
+                format!("{}, which is not written like 2024-05-01T12:34:56Z", encoder::quoted(text))
             })
         }
         _ => Ok(Value::from(text)),
