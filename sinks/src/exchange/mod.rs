@@ -81,11 +81,11 @@ impl Exchange {
         Ok(Self {
             client: setup.shared.get::<target::Clients>().get(target, &base)?,
             origin: base.origin().ascii_serialization(),
-            base,
             timeout: target.timeout.0,
             retry_after_cap: DEFAULT_RETRY_AFTER_CAP,
             pauses: setup.shared.get(),
-            secrets: verdict::texts_to_hide(secrets),
+            secrets: verdict::texts_to_hide(&base, secrets),
+            base,
         })
     }
 
@@ -279,3 +279,5 @@ impl Pauses {
 pub(crate) mod bad_server;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod tls_tests;

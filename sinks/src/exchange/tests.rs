@@ -20,7 +20,7 @@ pub(crate) fn setup() -> Setup {
     }
 }
 
-fn target(url: &str, timeout: u64) -> Target {
+pub(super) fn target(url: &str, timeout: u64) -> Target {
     let timeout = Period(Duration::from_millis(timeout));
     Target { url: url.to_owned(), allow_private: true, timeout, tls: Tls::default() }
 }
@@ -29,7 +29,7 @@ fn exchange(url: &str) -> Exchange {
     Exchange::new(&target(url, 500), &[Secret::new("hush-hush")], &setup()).unwrap()
 }
 
-fn call(path: &str) -> Call {
+pub(super) fn call(path: &str) -> Call {
     Call {
         method: Method::POST,
         path: path.to_owned(),
@@ -55,7 +55,7 @@ fn plain(status: &str) -> Act {
 
 #[tokio::test]
 async fn each_status_goes_where_the_table_says() {
-    for status in ["408", "425", "429", "500", "502", "503", "504", "599"] {
+    for status in ["408", "425", "429", "500", "502", "503", "504", "599", "999"] {
         let fault = fault(plain(&format!("{status} X"))).await;
         assert_eq!((fault.domain, fault.retry), (Domain::Remote, Retry::Backoff), "{fault}");
         assert_eq!(fault.unknown_outcome, matches!(status, "502" | "504"), "{fault}");
@@ -194,16 +194,18 @@ async fn compressed_answers_are_not_asked_for_and_not_inflated() {
 
 #[tokio::test]
 async fn messages_hold_no_secret_and_no_more_of_the_address_than_its_host() {
-    let server = BadServer::start(|_| answer("422 X", "", "you said hush-hush,\r\n\u{7}why")).await;
-    let exchange = exchange(&format!("{}/T000/hidden?token=hidden", server.url));
+    let server =
+        BadServer::start(|_| answer("422 X", "", "no /T000/hidden-and-secret,\r\n\u{7}hush-hush?"))
+            .await;
+    let exchange = exchange(&format!("{}/T000/hidden-and-secret?token=hidden", server.url));
     let answer = exchange.send(call("/orders?sign=hidden")).await.unwrap();
     let message = exchange.verdict(&answer).unwrap_err().message;
     let host = &server.url;
     assert!(message.starts_with(&format!("POST /orders of {host} answered 422")), "{message}");
-    assert!(message.contains("you said ***, why"), "{message}");
+    assert!(message.contains("no ***, ***?"), "{message}");
     assert!(!message.contains("hidden"), "{message}");
     let line = &server.received()[0].line;
-    assert_eq!(line, "POST /T000/hidden/orders?token=hidden&sign=hidden HTTP/1.1");
+    assert_eq!(line, "POST /T000/hidden-and-secret/orders?token=hidden&sign=hidden HTTP/1.1");
 }
 
 #[tokio::test]

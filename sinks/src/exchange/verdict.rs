@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use engine::Fault;
 use engine::options::Secret;
-use reqwest::StatusCode;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::{StatusCode, Url};
 
 use super::{Answer, Exchange};
 
@@ -21,10 +21,10 @@ impl Exchange {
     /// | status | the event |
     /// |---|---|
     /// | 2xx | is delivered |
-    /// | 408, 425, 429, 5xx | is tried again, not before `Retry-After` |
     /// | 401, 403, 410 | waits with its route: the application refuses us |
     /// | 3xx | waits with its route: the address in the file is not the application's |
-    /// | other 4xx | goes to the dead letters: the application refuses this event |
+    /// | other 4xx, but not 408, 425, 429 | goes to the dead letters: it is refused itself |
+    /// | 408, 425, 429, 5xx, any other | is tried again, not before `Retry-After` |
     ///
     /// # Errors
     /// The fault of any status but 2xx.
@@ -43,16 +43,16 @@ impl Exchange {
             let advice = "the route waits; check the connection's credentials and address";
             return Err(Fault::refused(cause, format!("{said}; {advice}.")));
         }
-        if matches!(status.as_u16(), 408 | 425 | 429) || status.is_server_error() {
-            let mut fault = Fault::remote(cause, format!("{said}; it is tried again."));
-            // A gateway that got no answer does not know either.
-            fault.unknown_outcome = matches!(status.as_u16(), 502 | 504);
-            return Err(match answer.retry_after {
-                Some(wait) => fault.after(wait),
-                None => fault,
-            });
+        if status.is_client_error() && !matches!(status.as_u16(), 408 | 425 | 429) {
+            return Err(Fault::data(cause, format!("{said}; it would answer the same again.")));
         }
-        Err(Fault::data(cause, format!("{said}; it would answer the same again.")))
+        let mut fault = Fault::remote(cause, format!("{said}; it is tried again."));
+        // A gateway that got no answer does not know either.
+        fault.unknown_outcome = matches!(status.as_u16(), 502 | 504);
+        Err(match answer.retry_after {
+            Some(wait) => fault.after(wait),
+            None => fault,
+        })
     }
 
     /// What was asked and what came back, as the start of a sentence.
@@ -84,10 +84,12 @@ impl Exchange {
     }
 }
 
-/// The secrets to look for; shorter ones would hide common words.
-pub(super) fn texts_to_hide(secrets: &[Secret]) -> Vec<String> {
-    let all = secrets.iter().map(Secret::reveal).filter(|text| text.len() >= 4);
-    all.map(str::to_owned).collect()
+/// The texts to look for; shorter ones would hide common words. Some applications give out
+/// addresses that are secrets themselves, whose paths or queries are long.
+pub(super) fn texts_to_hide(base: &Url, secrets: &[Secret]) -> Vec<String> {
+    let secrets = secrets.iter().map(Secret::reveal).filter(|text| text.len() >= 4);
+    let address = [Some(base.path()), base.query()].into_iter().flatten();
+    secrets.chain(address.filter(|text| text.len() >= 16)).map(str::to_owned).collect()
 }
 
 /// A short stable name of a status that is a failure.

@@ -97,7 +97,6 @@ pub enum Method {
     Put,
     Patch,
     Delete,
-    Get,
 }
 
 /// How decimals are written in JSON.
@@ -173,9 +172,11 @@ impl Options {
 
 impl Connection {
     /// The texts that no message may show.
-    fn secrets(&self) -> Vec<Secret> {
+    fn secrets(&self, options: &Options) -> Vec<Secret> {
         let headers = self.headers.values().cloned();
-        headers.chain(self.auth.iter().flat_map(Auth::secrets)).collect()
+        let auth = self.auth.iter().flat_map(Auth::secrets);
+        let signature = options.signature.iter().flat_map(Signature::secrets).cloned();
+        headers.chain(auth).chain(signature).collect()
     }
 
     /// The headers of every request, ready to send.
@@ -190,6 +191,15 @@ impl Connection {
             values.push((reqwest::header::AUTHORIZATION, value));
         }
         Ok(values)
+    }
+}
+
+impl Signature {
+    fn secrets(&self) -> &[Secret] {
+        match self {
+            Self::StandardWebhooks(OneOrMore::One(secret)) => std::slice::from_ref(secret),
+            Self::StandardWebhooks(OneOrMore::More(secrets)) => secrets,
+        }
     }
 }
 
@@ -296,7 +306,7 @@ impl SinkConnector for Http {
         setup: &Setup,
     ) -> Result<Box<dyn Sink>, Fault> {
         let cap = options.retry_after_cap.0;
-        let exchange = Exchange::new(&connection.target, &connection.secrets(), setup)?;
+        let exchange = Exchange::new(&connection.target, &connection.secrets(&options), setup)?;
         Ok(Box::new(HttpSink {
             exchange: exchange.with_retry_after_cap(cap),
             request: Request::new(&connection, options, setup)?,

@@ -12,7 +12,7 @@ use schemas::{Path, Segment};
 use serde_json::{Number, Value as Json};
 
 use super::signature::{self, Signer};
-use super::{Connection, Decimals, Method, Mistake, OnDelete, OneOrMore, Options, Signature};
+use super::{Connection, Decimals, Method, Mistake, OnDelete, Options};
 use super::{escaped, header_name};
 use crate::exchange::Call;
 
@@ -78,11 +78,8 @@ fn own_header(name: &str, options: &Options) -> Result<HeaderName, Mistake> {
 }
 
 fn signers(options: &Options) -> Result<Vec<Signer>, Mistake> {
-    let secrets = match &options.signature {
-        None => return Ok(Vec::new()),
-        Some(Signature::StandardWebhooks(OneOrMore::One(secret))) => std::slice::from_ref(secret),
-        Some(Signature::StandardWebhooks(OneOrMore::More(secrets))) => secrets.as_slice(),
-    };
+    let Some(signature) = &options.signature else { return Ok(Vec::new()) };
+    let secrets = signature.secrets();
     let mistake = |cause: String| Mistake {
         pointer: "/signature/standard_webhooks".to_owned(),
         code: "secret_invalid",
@@ -159,7 +156,7 @@ impl Request {
         let path =
             self.path.render_with(event, |text| utf8_percent_encode(text, INSERTED).into())?;
         let mut headers = HeaderMap::new();
-        let body = match deletion || method == reqwest::Method::GET {
+        let body = match deletion {
             true => Vec::new(),
             false => {
                 let (kind, body) = self.body(event)?;
@@ -256,7 +253,6 @@ impl From<Method> for reqwest::Method {
             Method::Put => Self::PUT,
             Method::Patch => Self::PATCH,
             Method::Delete => Self::DELETE,
-            Method::Get => Self::GET,
         }
     }
 }

@@ -35,7 +35,7 @@ fn built(server: &BadServer, connection: Json, options: Json, setup: &Setup) -> 
     whole.as_object_mut().unwrap().extend(connection.as_object().unwrap().clone());
     let connection: Connection = serde_json::from_value(whole).unwrap();
     let options: Options = serde_json::from_value(options).unwrap();
-    let exchange = Exchange::new(&connection.target, &connection.secrets(), setup).unwrap();
+    let exchange = Exchange::new(&connection.target, &connection.secrets(&options), setup).unwrap();
     let request = Request::new(&connection, options, setup).unwrap();
     HttpSink { exchange, request }
 }

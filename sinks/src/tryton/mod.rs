@@ -219,6 +219,7 @@ struct Booked {
 
 impl TrytonSink {
     fn new(connection: &Connection, options: Options, setup: &Setup) -> Result<Self, Fault> {
+        sale::check_input(setup)?;
         let mut fields = Vec::new();
         for (name, expression) in &options.fields {
             let program = expression.compile(setup).map_err(|found| {

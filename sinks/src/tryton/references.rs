@@ -31,6 +31,8 @@ pub(super) struct References {
     shop: Memory<(), Shop>,
     /// By model and code.
     ids: Memory<(&'static str, String), Id>,
+    /// Those that the ERP does not have as well: it would be asked with each sale.
+    countries: Memory<String, Option<Id>>,
     products: Memory<String, Product>,
 }
 
@@ -40,6 +42,7 @@ impl References {
             shop_name,
             shop: Memory::default(),
             ids: Memory::default(),
+            countries: Memory::default(),
             products: Memory::default(),
         }
     }
@@ -48,6 +51,7 @@ impl References {
     pub(super) fn forget(&self) {
         self.shop.clear();
         self.ids.clear();
+        self.countries.clear();
         self.products.clear();
     }
 
@@ -111,10 +115,19 @@ impl References {
 
     /// The country of an ISO 3166-1 code. An ERP may have none: Tryton imports them by a script.
     pub(super) async fn country(&self, rest: &Rest, code: &str) -> Result<Option<Id>, Fault> {
-        let found = self.by_code(rest, "country.country", "code", code).await?;
-        if found.is_none() {
-            tracing::debug!(country = code, "the ERP has no such country: the address has none");
+        if let Some(known) = self.countries.get(code) {
+            return Ok(known);
         }
+        let found =
+            rest.search("country.country", &json!([["code", "=", code]]), &["id"], 1).await?;
+        let found = found.first().and_then(rest::id);
+        if found.is_none() {
+            tracing::warn!(
+                country = code,
+                "the ERP has no such country, so addresses there have none: run trytond_import_countries"
+            );
+        }
+        self.countries.put(code.to_owned(), found);
         Ok(found)
     }
 

@@ -2,7 +2,9 @@
 
 use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
+use engine::connector::Setup;
 use engine::{Event, Fault, Value};
+use schemas::{Cause, Schema};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Number, Value as Json, json};
 
@@ -116,6 +118,31 @@ fn exact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BigDecimal, D::Er
         .ok_or_else(|| de::Error::custom(format!("`{text}` is not a decimal")))
 }
 
+/// Looks, when a topic has a schema, whether its values have what a sale needs: better than finding
+/// out with each event.
+///
+/// # Errors
+/// A `Config` fault that names what is missing or of another type.
+pub(super) fn check_input(setup: &Setup) -> Result<(), Fault> {
+    let Some(schema) = &setup.input_schema else { return Ok(()) };
+    let sale = Schema::parse(schemas::events::SALE).map_err(|error| {
+        Fault::internal("schema", format!("Our own sale.avsc cannot be read: {error}."))
+    })?;
+    let wrong: Vec<String> = schemas::misfits(&setup.input, &sale, Some(schema))
+        .iter()
+        .filter(|misfit| matches!(misfit.cause, Cause::MissingField | Cause::WrongKind))
+        .map(|misfit| format!("`{}` should be {}", misfit.path, misfit.expected))
+        .collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "The topic's events are not sales: {}. Map them to the schema `sale.avsc`.",
+        wrong.join(", ")
+    );
+    Err(Fault::config("tryton_event", message))
+}
+
 /// The event's value.
 ///
 /// # Errors
@@ -153,6 +180,21 @@ mod tests {
         let half = super::tests::read(&sale("2.5", "O-1")).unwrap();
         let line = half.lines[0].record(Product { id: 1, unit: 2 }).unwrap();
         assert_eq!(line["quantity"].to_string(), "2.5");
+    }
+
+    #[test]
+    fn a_topic_of_something_else_is_refused_before_its_first_event() {
+        let of = |text: &str| {
+            let schema = Schema::parse(text).unwrap();
+            let (input, input_schema) = (schemas::kind(&schema), Some(schema));
+            check_input(&Setup { input, input_schema, ..crate::exchange::tests::setup() })
+        };
+        of(schemas::events::SALE).unwrap();
+        let note = r#""fields": [{ "name": "note", "type": "string" },"#;
+        of(&schemas::events::SALE.replacen(r#""fields": ["#, note, 1)).unwrap();
+        let fault = of(schemas::events::ORDER).unwrap_err();
+        assert_eq!(fault.domain, engine::Domain::Config);
+        assert!(fault.message.contains("`.web_id` should be string"), "{fault}");
     }
 
     #[test]
