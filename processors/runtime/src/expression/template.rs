@@ -77,15 +77,6 @@ impl CompiledTemplate {
         }
         Ok(rendered)
     }
-
-    /// The text itself, when it holds no expression.
-    pub fn literal(&self) -> Option<&str> {
-        match self.parts.as_slice() {
-            [] => Some(""),
-            [Part::Literal(text)] => Some(text),
-            _ => None,
-        }
-    }
 }
 
 fn as_it_is(text: &str) -> Cow<'_, str> {

@@ -117,6 +117,8 @@ fn a_failing_map_is_a_data_fault_with_its_place() {
 fn only_a_map_assigns() {
     let found = mistakes(".id = \"x\"", Access::Read);
     assert!(found[0].0.starts_with("read_only at `"), "{found:?}");
+    let found = mistakes("del(.id)", Access::Read);
+    assert!(found[0].0.starts_with("invalid_argument at `del(.id)`"), "{found:?}");
     let found = mistakes("%key = \"x\"", Access::Write);
     assert!(found[0].0.starts_with("read_only at `"), "{found:?}");
     assert_eq!(run("a = .n; a", value!({ n: 1 })), Ok(value!(1)));

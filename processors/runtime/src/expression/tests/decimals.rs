@@ -105,6 +105,13 @@ fn operators_on_decimals_are_refused_wherever_the_decimal_has_gone() {
 }
 
 #[test]
+fn a_template_compares_no_decimal_either() {
+    let template = Template("Large: {{ .total > \"100\" }}".into());
+    let found = template.compile(&order_schema()).unwrap_err();
+    assert_eq!((found[0].code, found[0].span.clone()), ("decimal_operator", 10..24));
+}
+
+#[test]
 fn what_is_no_operator_on_a_decimal_passes() {
     for text in [
         "decimal_greater!(.total, 5)",
