@@ -32,8 +32,6 @@ pub struct Broker {
     node: Arc<Node>,
     address: SocketAddr,
     server: JoinHandle<()>,
-    /// Locked for as long as the broker runs.
-    _lock: File,
 }
 
 impl Broker {
@@ -58,10 +56,10 @@ impl Broker {
         let address =
             listener.local_addr().map_err(|source| BrokerError::Listen { listen, source })?;
         let closing = watch::Sender::new(false);
-        let node = Arc::new(Node { config, topics, groups, closing });
+        let node = Arc::new(Node { config, topics, groups, lock, closing });
         let server = tokio::spawn(run(Arc::clone(&node), listener));
         tracing::info!(%address, directory = %node.config.directory.display(), "the broker listens");
-        Ok(Self { node, address, server, _lock: lock })
+        Ok(Self { node, address, server })
     }
 
     /// Where it listens.
@@ -71,13 +69,14 @@ impl Broker {
 
     /// Answers what was asked, closes connections, syncs everything and writes down what makes the
     /// next start quick.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         self.node.closing.send_replace(true);
-        if let Err(error) = self.server.await {
+        if let Err(error) = (&mut self.server).await {
             tracing::error!(%error, "the server failed");
         }
         let closed = self.node.aside(|node| {
             node.topics.close();
+            node.lock.unlock().map_err(doing("unlock", &node.config.directory))?;
             Ok(())
         });
         if let Err(error) = closed.await {
@@ -121,6 +120,14 @@ async fn run(node: Arc<Node>, listener: TcpListener) {
     tokio::select! {
         () = server::serve(Arc::clone(&node), listener) => {}
         () = background => {}
+    }
+}
+
+impl Drop for Broker {
+    /// Stops serving. What was acknowledged is on disk; the next start takes a little longer than
+    /// after a shutdown.
+    fn drop(&mut self) {
+        self.node.closing.send_replace(true);
     }
 }
 

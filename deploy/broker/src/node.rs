@@ -1,6 +1,7 @@
 //! What the connections of a broker share.
 
 use std::{
+    fs::File,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -23,6 +24,8 @@ pub(crate) struct Node {
     pub config: Config,
     pub topics: Topics,
     pub groups: Groups,
+    /// The lock on the folder: held for as long as anything may be written to it.
+    pub lock: File,
     /// Becomes true when the broker shuts down.
     pub closing: watch::Sender<bool>,
 }

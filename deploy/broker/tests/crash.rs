@@ -1,5 +1,7 @@
 //! A broker that is killed loses nothing that it acknowledged.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::{
@@ -56,7 +58,7 @@ fn spawn(directory: &TempDir, port: u16) -> (Child, u16) {
     let address = lines
         .map_while(Result::ok)
         .find_map(|line| line.split("127.0.0.1:").nth(1).map(str::to_owned))
-        .expect("the broker listens");
+        .unwrap();
     (child, address.trim().parse().unwrap())
 }
 
@@ -99,7 +101,7 @@ fn produce(config: &ClientConfig, ledger: &Ledger, stop: &AtomicBool) -> u64 {
         if producer.send(record).is_ok() {
             value += 1;
         }
-        if value % 8 == 0 {
+        if value.is_multiple_of(8) {
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -129,7 +131,7 @@ fn read_all(config: &ClientConfig, count: usize) -> Vec<u64> {
     consumer.assign(&assigned).unwrap();
     let mut values = Vec::with_capacity(count);
     while values.len() < count {
-        let message = consumer.poll(Duration::from_secs(20)).expect("a record").unwrap();
+        let message = consumer.poll(Duration::from_secs(20)).unwrap().unwrap();
         assert_eq!(message.offset(), values.len() as i64);
         values.push(u64::from_be_bytes(message.payload().unwrap().try_into().unwrap()));
     }

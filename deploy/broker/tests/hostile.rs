@@ -1,7 +1,7 @@
 //! Every request is answered, and no request harms the broker.
 
-#[path = "support/requests.rs"]
-mod requests;
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::{collections::BTreeMap, fs, time::Duration};
@@ -15,8 +15,11 @@ use kafka_protocol::{
     protocol::{Decodable, Encodable, StrBytes},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use requests::{Sample, all, framed};
-use support::{Running, read, send};
+use support::{
+    Running, read,
+    requests::{Sample, all, framed},
+    send,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

@@ -1,13 +1,21 @@
 //! Records go in and come out, in order, and stay.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use broker::{Broker, BrokerError, Config};
 use rdkafka::{
-    Offset,
+    Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
+    error::RDKafkaErrorCode,
+    producer::{FutureProducer, FutureRecord, Producer},
 };
 use support::{Running, read, send};
 
@@ -16,7 +24,7 @@ async fn what_is_produced_is_consumed_in_order() {
     let running = Running::start().await;
     running.topic("orders", 3).await;
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
-        let producer: rdkafka::producer::FutureProducer =
+        let producer: FutureProducer =
             running.client().set("compression.codec", codec).create().unwrap();
         for i in 0..100 {
             send(&producer, "orders", 1, &format!("{codec} {i}")).await;
@@ -55,7 +63,7 @@ async fn a_waiting_consumer_sees_a_record_at_once() {
     let producer = running.producer();
     send(&producer, "orders", 0, "first").await;
     let consumer: BaseConsumer = running.client().set("group.id", "waiting").create().unwrap();
-    let mut assigned = rdkafka::TopicPartitionList::new();
+    let mut assigned = TopicPartitionList::new();
     assigned.add_partition_offset("orders", 0, Offset::Offset(0)).unwrap();
     consumer.assign(&assigned).unwrap();
     consumer.poll(Duration::from_secs(20)).unwrap().unwrap();
@@ -107,4 +115,91 @@ async fn an_address_others_can_reach_must_be_allowed() {
     assert!(matches!(error, BrokerError::Remote { .. }), "{error}");
     config.allow_remote = true;
     Broker::start(config).await.unwrap().shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_finds_the_first_record_since() {
+    let running = Running::start().await;
+    running.topic("orders", 1).await;
+    let producer = running.producer();
+    let at = |minute| 1_700_000_000_000 + minute * 60_000_i64;
+    for minute in 0..100 {
+        let record =
+            FutureRecord::to("orders").partition(0).key("k").payload("v").timestamp(at(minute));
+        producer.send(record, Duration::from_secs(20)).await.unwrap();
+    }
+    let consumer: BaseConsumer = running.client().set("group.id", "seeker").create().unwrap();
+    let find = |timestamp: i64| {
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition_offset("orders", 0, Offset::Offset(timestamp)).unwrap();
+        let found = consumer.offsets_for_times(asked, Duration::from_secs(20)).unwrap();
+        found.elements()[0].offset()
+    };
+    assert_eq!(find(0), Offset::Offset(0));
+    assert_eq!(find(at(50)), Offset::Offset(50));
+    assert_eq!(find(at(50) + 1), Offset::Offset(51));
+    assert_eq!(find(at(100)), Offset::End);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_nobody_waits_for_arrive_too() {
+    let running = Running::start().await;
+    running.topic("orders", 1).await;
+    let producer: FutureProducer = running.client().set("acks", "0").create().unwrap();
+    for i in 0..20 {
+        send(&producer, "orders", 0, &i.to_string()).await;
+    }
+    let values = read(running.client(), "orders", 0, Offset::Beginning, 20).await;
+    assert_eq!(values[19], "19");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transactional_producer_is_refused_with_a_reason() {
+    let running = Running::start().await;
+    let producer: FutureProducer = running.client().set("transactional.id", "t").create().unwrap();
+    let refused = tokio::task::spawn_blocking(move || {
+        producer.init_transactions(Duration::from_secs(10)).unwrap_err()
+    });
+    let code = refused.await.unwrap().rdkafka_error_code();
+    assert_eq!(code, Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed));
+}
+
+/// Flips a bit in the middle of the largest segment of the partitions of a number.
+fn damage(data: &Path, partition: &str) {
+    let mut segments = Vec::new();
+    for topic in fs::read_dir(data.join("topics")).unwrap() {
+        let Ok(files) = fs::read_dir(topic.unwrap().path().join(partition)) else { continue };
+        let files = files.map(|file| file.unwrap().path());
+        segments.extend(files.filter(|file| file.extension().is_some_and(|kind| kind == "log")));
+    }
+    let largest = segments.iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    let mut bytes = fs::read(largest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(largest, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_partition_says_so_and_the_others_serve() {
+    let running = Running::start().await;
+    running.topic("orders", 2).await;
+    let producer = running.producer();
+    for i in 0..20 {
+        send(&producer, "orders", 1, &format!("{i} {}", "x".repeat(100))).await;
+    }
+    send(&producer, "orders", 0, "whole").await;
+    drop(producer);
+    let Running { broker, directory } = running;
+    broker.shutdown().await;
+    damage(&directory.path().join("data"), "1");
+    let running = Running::on(directory).await;
+    assert_eq!(read(running.client(), "orders", 0, Offset::Beginning, 1).await, ["whole"]);
+    let producer = running.producer();
+    send(&producer, "orders", 0, "still whole").await;
+    let first = read(running.client(), "orders", 1, Offset::Beginning, 1).await;
+    assert!(first[0].starts_with("0 "), "what is before the damage is served");
+    let impatient: FutureProducer =
+        running.client().set("message.timeout.ms", "1000").create().unwrap();
+    let record = FutureRecord::to("orders").partition(1).key("k").payload("v");
+    assert!(impatient.send(record, Duration::from_secs(20)).await.is_err());
 }

@@ -34,7 +34,7 @@ pub(super) async fn commit(node: &Arc<Node>, ask: OffsetCommitRequest) -> Offset
     let view = node.topics.view();
     let now = now_ms();
     let mut commits = Vec::new();
-    let mut checked: Vec<(TopicName, Vec<(i32, Outcome<()>)>)> = Vec::new();
+    let mut checked = Vec::new();
     for OffsetCommitRequestTopic { name, partitions, .. } in ask.topics {
         let mut outcomes = Vec::with_capacity(partitions.len());
         for partition in partitions {

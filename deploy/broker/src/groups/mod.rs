@@ -33,6 +33,10 @@ use crate::{
 pub(crate) const MAX_METADATA: usize = 4096;
 /// Commits per record batch: what is deleted together can be much.
 const BATCH: usize = 1000;
+/// More than a batch of that many takes, each with the longest names and metadata.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// Small, so that compaction keeps the topic small: it is read whole at every start.
+const SEGMENT_BYTES: usize = 16 * 1024 * 1024;
 
 /// The coordinator of all groups.
 #[derive(Debug)]
@@ -108,7 +112,8 @@ impl Groups {
                 partitions: 1,
                 overrides: Overrides::from([
                     ("cleanup.policy".to_owned(), "compact".to_owned()),
-                    ("segment.bytes".to_owned(), (16 << 20).to_string()),
+                    ("segment.bytes".to_owned(), SEGMENT_BYTES.to_string()),
+                    ("max.message.bytes".to_owned(), BATCH_BYTES.to_string()),
                 ]),
             })?,
         };

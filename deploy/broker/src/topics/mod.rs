@@ -440,17 +440,11 @@ impl Topics {
         validate_only: bool,
         make: impl FnOnce(&mut Overrides) -> Outcome<()>,
     ) -> Outcome<()> {
-        let altered = |view: &View, make: Box<dyn FnOnce(&mut Overrides) -> Outcome<()> + '_>| {
-            let mut topic = Topic::clone(view.named(name)?);
-            make(&mut topic.overrides)?;
-            let config = resolve(&self.defaults, &topic.overrides)?;
-            Ok((Arc::new(topic), config))
-        };
         if validate_only {
-            return altered(&self.view(), Box::new(make)).map(|_| ());
+            return self.altered(&self.view(), name, make).map(|_| ());
         }
         let (topic, config) = self.change(|view| {
-            let (topic, config) = altered(view, Box::new(make))?;
+            let (topic, config) = self.altered(view, name, make)?;
             view.put(Arc::clone(&topic));
             Ok((topic, config))
         })?;
@@ -458,6 +452,19 @@ impl Topics {
             log.set_config(config.clone());
         }
         Ok(())
+    }
+
+    /// A topic with other settings, and the configuration that they make.
+    fn altered(
+        &self,
+        view: &View,
+        name: &str,
+        make: impl FnOnce(&mut Overrides) -> Outcome<()>,
+    ) -> Outcome<(Arc<Topic>, LogConfig)> {
+        let mut topic = Topic::clone(view.named(name)?);
+        make(&mut topic.overrides)?;
+        let config = resolve(&self.defaults, &topic.overrides)?;
+        Ok((Arc::new(topic), config))
     }
 
     /// Closes every log: the next start need not recover them.

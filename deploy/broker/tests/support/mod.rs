@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod requests;
+
 use std::time::Duration;
 
 use broker::{Broker, Config};
@@ -82,7 +84,7 @@ pub async fn read(
         consumer.assign(&assigned).unwrap();
         let mut values = Vec::new();
         while values.len() < count {
-            let message = consumer.poll(Duration::from_secs(20)).expect("records").unwrap();
+            let message = consumer.poll(Duration::from_secs(20)).unwrap().unwrap();
             values.push(String::from_utf8(message.payload().unwrap_or_default().to_vec()).unwrap());
         }
         values

@@ -79,7 +79,8 @@ fn add<R: Request + Message>(
         assert!((min..=max).contains(&version), "API {} version {version}", R::KEY);
         request(version)
             .encode(&mut frame, version)
-            .unwrap_or_else(|error| panic!("API {} version {version}: {error}", R::KEY));
+            .map_err(|error| format!("API {} version {version}: {error}", R::KEY))
+            .unwrap();
         samples.push(Sample { key: R::KEY, version, frame: frame.freeze() });
     }
 }
