@@ -9,6 +9,8 @@ use tokio::sync::watch;
 
 use crate::clock;
 
+const SHUT_DOWN: &str = "shut down";
+
 /// What a route is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
@@ -47,6 +49,11 @@ impl State {
     /// A route that has ended.
     pub fn stopped(reason: impl Into<String>) -> Self {
         State::Stopped { reason: reason.into() }
+    }
+
+    /// A route that was asked to end.
+    pub fn shut_down() -> Self {
+        Self::stopped(SHUT_DOWN)
     }
 
     /// The word used in metrics.
@@ -177,15 +184,16 @@ impl StateOf {
 }
 
 fn log_change(route: &str, old: &State, new: &State) {
-    let (before, now) = (old.word(), new.word());
-    match new {
-        State::Stopped { reason } => tracing::error!(route, reason, "route stopped"),
-        State::Waiting { reason, .. } if before != now => {
-            tracing::warn!(route, reason, "route waiting");
-        }
-        _ if before != now => tracing::info!(route, before, now, "route"),
-        _ => {}
+    match (old.word(), new) {
+        (_, State::Stopped { reason }) if reason != SHUT_DOWN => log_stop(route, reason),
+        ("waiting", State::Waiting { .. }) => {}
+        (_, State::Waiting { reason, .. }) => tracing::warn!(route, reason, "route waiting"),
+        (before, now) => tracing::info!(route, before, now = now.word(), "route"),
     }
+}
+
+fn log_stop(route: &str, reason: &str) {
+    tracing::error!(route, reason, "route stopped");
 }
 
 #[cfg(test)]

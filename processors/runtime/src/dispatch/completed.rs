@@ -165,6 +165,7 @@ mod tests {
     #[test]
     fn nothing_complete_is_an_empty_metadata() {
         assert_eq!(Completed::default().encode(5), (String::new(), true));
-        assert_eq!(completed(&[1..5]).encode(5), (String::new(), true));
+        let below: Completed = std::iter::once(1..5).collect();
+        assert_eq!(below.encode(5), (String::new(), true));
     }
 }

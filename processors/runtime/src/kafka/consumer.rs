@@ -16,7 +16,7 @@ use super::cluster::Cluster;
 use super::error::fault;
 use super::offsets::{self, Bounds, Committed};
 use super::pulse::Pulse;
-use super::rebalance::{Client, Context};
+use super::rebalance::{Client, Context, DRAIN};
 use super::record::to_event;
 use crate::dispatch::{Commit, Flow};
 use crate::positions::Decision;
@@ -283,14 +283,8 @@ impl Member {
     /// tells; a member that was thrown out is refused.
     fn confirm(&self) {
         let context = self.context();
-        let Ok(assigned) = self.client.assignment() else { return };
-        let assigned = assigned.elements_for_topic(&context.group.topic);
-        let commits: Vec<_> = assigned
-            .iter()
-            .filter_map(|element| context.intake.commit_of(element.partition()))
-            .collect();
         let route = &*context.group.route;
-        match offsets::commit(&self.client, &context.group.topic, &commits, CommitMode::Sync) {
+        match context.commit_last(&self.client, &self.assigned()) {
             Ok(()) => {
                 tracing::info!(route, "the group confirmed the assignment after a stop");
                 context.pulse.confirm();
@@ -346,27 +340,50 @@ impl Member {
         if away || self.measured.elapsed() < MEASURE_INTERVAL {
             return;
         }
-        if let Ok(assigned) = self.client.assignment() {
-            let topic = &context.group.topic;
-            let assigned = assigned.elements_for_topic(topic);
-            let partitions: Vec<i32> = assigned.iter().map(|element| element.partition()).collect();
-            match offsets::ends(&self.client, topic, &partitions) {
-                Ok(ends) => context.intake.measured(&ends),
-                Err(error) => tracing::debug!(%error, "the lag could not be measured"),
-            }
+        match offsets::ends(&self.client, &context.group.topic, &self.assigned()) {
+            Ok(ends) => context.intake.measured(&ends),
+            Err(error) => tracing::debug!(%error, "the lag could not be measured"),
         }
         self.measured = Instant::now();
     }
 
+    /// Drains, commits and leaves the group. It goes on polling: while the group rebalances no
+    /// commit is taken, and it cannot finish without this member. What is polled is not started any
+    /// more.
     fn leave(self) {
         let context = Arc::clone(self.client.context());
-        if let Ok(assigned) = self.client.assignment() {
-            let assigned = assigned.elements_for_topic(&context.group.topic);
-            let partitions: Vec<i32> = assigned.iter().map(|element| element.partition()).collect();
-            context.give_up(&self.client, &partitions, self.client.assignment_lost());
+        let started = Instant::now();
+        let mut committed = false;
+        while started.elapsed() < DRAIN {
+            let partitions = self.assigned();
+            context.intake.revoked(&partitions);
+            if context.intake.is_drained(&partitions) {
+                match context.commit_last(&self.client, &partitions) {
+                    Ok(()) => committed = true,
+                    Err(error) => tracing::debug!(%error, "the last commit is tried again"),
+                }
+            }
+            if committed {
+                break;
+            }
+            drop(self.client.poll(Duration::from_millis(10)));
+            context.pulse.beat();
         }
+        let partitions = self.assigned();
+        if !committed {
+            let route = &*context.group.route;
+            let last = context.commit_last(&self.client, &partitions);
+            tracing::warn!(route, ?last, "not everything was drained; some events may repeat");
+        }
+        context.intake.forgotten(&partitions);
         // Closing the client leaves the group.
         drop(self.client);
+    }
+
+    fn assigned(&self) -> Vec<i32> {
+        let Ok(list) = self.client.assignment() else { return Vec::new() };
+        let topic = &self.context().group.topic;
+        list.elements_for_topic(topic).iter().map(|element| element.partition()).collect()
     }
 }
 

@@ -80,6 +80,9 @@ impl Context {
         list: &mut TopicPartitionList,
         partitions: &[i32],
     ) -> Result<(), End> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
         let topic = &*self.group.topic;
         let failed = |error| {
             let doing = format!("reading the offsets of group {}", self.group.id);
@@ -120,7 +123,7 @@ impl Context {
 
     /// Starts nothing more of the partitions, lets what is in flight finish, commits, lets go. Those
     /// that are lost belong to another already: nothing is committed for them.
-    pub fn give_up(&self, client: &Client, partitions: &[i32], lost: bool) {
+    fn give_up(&self, client: &Client, partitions: &[i32], lost: bool) {
         self.intake.revoked(partitions);
         if !lost {
             let started = Instant::now();
@@ -128,15 +131,19 @@ impl Context {
                 thread::sleep(Duration::from_millis(5));
                 self.pulse.beat();
             }
-            let commits: Vec<_> =
-                partitions.iter().filter_map(|id| self.intake.commit_of(*id)).collect();
-            let topic = &self.group.topic;
-            if let Err(error) = offsets::commit(client, topic, &commits, CommitMode::Sync) {
+            if let Err(error) = self.commit_last(client, partitions) {
                 let route = &*self.group.route;
                 tracing::warn!(route, %error, "the last commit failed; some events will repeat");
             }
         }
         self.intake.forgotten(partitions);
+    }
+
+    /// Commits what stands of these partitions, and waits for the group's answer.
+    pub fn commit_last(&self, client: &Client, partitions: &[i32]) -> KafkaResult<()> {
+        let commits = partitions.iter().filter_map(|id| self.intake.commit_of(*id));
+        let commits: Vec<_> = commits.collect();
+        offsets::commit(client, &self.group.topic, &commits, CommitMode::Sync)
     }
 }
 

@@ -121,7 +121,7 @@ impl ReadingRoute {
     }
 
     fn stopped(&self) {
-        self.state.set(State::stopped("shut down"));
+        self.state.set(State::shut_down());
     }
 
     /// Settles where to read from; waits for the brokers and for the operator.

@@ -39,7 +39,7 @@ impl Publishing {
         loop {
             let fault = match self.run_once().await {
                 Ok(()) if shutdown.is_requested() => {
-                    return self.state.set(State::stopped("shut down"));
+                    return self.state.set(State::shut_down());
                 }
                 Ok(()) => return self.state.set(State::stopped("the source has come to its end")),
                 Err(fault) => fault,
@@ -53,7 +53,7 @@ impl Publishing {
             self.state.set(State::waiting(fault.message, wait));
             tokio::select! {
                 () = sleep(wait) => {}
-                () = shutdown.requested() => return self.state.set(State::stopped("shut down")),
+                () = shutdown.requested() => return self.state.set(State::shut_down()),
             }
         }
     }

@@ -66,7 +66,7 @@ impl Startup {
         let prepared = tokio::select! {
             prepared = self.prepare(&plan, &states) => prepared,
             () = shutdown.requested() => {
-                states.iter().for_each(|state| state.set(State::stopped("shut down")));
+                states.iter().for_each(|state| state.set(State::shut_down()));
                 return;
             }
         };
@@ -250,7 +250,7 @@ impl Common {
         reading.settle_only().await;
         let encoding = tokio::select! {
             encoding = self.encoding(&route.to, &state) => encoding,
-            () = shutdown.requested() => return state.set(State::stopped("shut down")),
+            () = shutdown.requested() => return state.set(State::shut_down()),
         };
         let encoding = match encoding {
             Ok(encoding) => encoding,

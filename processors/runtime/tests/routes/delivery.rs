@@ -1,0 +1,200 @@
+//! Sink routes against brokers: order, dead letters, waiting, draining, rebalancing.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::world::{Target, World, id_of, quick, until, waits_for};
+use bytes::Bytes;
+use engine::positions::Start;
+use engine::runtime::{OnError, SinkOptions};
+use engine::state::State;
+use engine::{Delivery, Fault, Order};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn order_per_key_is_kept_while_calls_fail() {
+    let world = World::new("order").await;
+    let target = Target::new(|_, _| match rand::random_bool(0.3) {
+        true => Err(Fault::remote("http_503", "busy")),
+        false => Ok(Delivery::default()),
+    });
+    let engine = world.run(world.plan_with_sink(3, &target, quick())).await;
+    world.write_things(0..200, 7).await;
+    target.until_taken(200).await;
+    engine.shutdown().await;
+    target.assert_all_in_order(0..200);
+    assert_eq!(target.taken.lock().unwrap().len(), 200, "nothing twice");
+    assert!(world.dead_letters().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_repeats_nothing_that_was_answered_and_loses_nothing() {
+    let world = World::new("restart").await;
+    let mut target = Target::willing();
+    target.takes = Duration::from_millis(100);
+    let engine = world.run(world.plan_with_sink(2, &target, quick())).await;
+    world.write_things(0..60, 30).await;
+    target.until_taken(10).await;
+    engine.shutdown().await;
+    let before = target.taken.lock().unwrap().len();
+    assert!(before < 60);
+    let engine = world.run(world.plan_with_sink(2, &target, quick())).await;
+    target.until_taken(60).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    engine.shutdown().await;
+    target.assert_all_in_order(0..60);
+    assert_eq!(target.taken.lock().unwrap().len(), 60, "what was in flight was drained");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_pass_goes_to_the_dead_letters_byte_for_byte_and_the_rest_passes() {
+    let world = World::new("poison").await;
+    let target = Target::new(|event, _| match id_of(event) {
+        2 => Err(Fault::data("http_422", "no such product")),
+        _ => Ok(Delivery::default()),
+    });
+    let engine = world.run(world.plan_with_sink(1, &target, quick())).await;
+    let truncated = world.encode("in", 1, "hello").await.slice(..8);
+    let poison = [Bytes::from_static(b"\x07json"), truncated, Bytes::from_static(b"\x00")];
+    for payload in &poison {
+        world.write("in", Some("k"), Some(payload.clone())).await;
+    }
+    world.write_things(2..5, 1).await;
+    target.until_taken(2).await;
+    let mut letters = until("four dead letters", || {
+        let letters = futures::executor::block_on(world.dead_letters());
+        (letters.len() == 4).then_some(letters)
+    })
+    .await;
+    engine.shutdown().await;
+    assert_eq!(target.ids(), [3, 4]);
+    // Those of different keys come in any order.
+    letters.sort_by_key(|letter| letter.headers.text("__connect.errors.offset").map(str::to_owned));
+    for (letter, payload) in letters.iter().zip(&poison) {
+        assert_eq!(letter.payload.as_ref(), Some(payload));
+        assert_eq!(letter.key.as_deref(), Some(&b"k"[..]));
+        assert_eq!(letter.headers.get("odd").map(|bytes| &bytes[..]), Some(&b"\xff"[..]));
+        let added = letter.headers.iter().filter(|(name, _)| name.starts_with("__connect.errors."));
+        assert_eq!(added.count(), 10);
+    }
+    let class = "__connect.errors.exception.class.name";
+    assert_eq!(letters[0].headers.text(class), Some("wire_format"));
+    assert_eq!(letters[1].headers.text(class), Some("avro_decode"));
+    assert_eq!(letters[3].headers.text(class), Some("http_422"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_that_does_not_fit_makes_the_route_wait_and_the_offset_does_not_pass() {
+    let world = World::new("unfit").await;
+    let mut small = world.declared("sink.dead-letters", 1);
+    small.properties = vec![("max.message.bytes".into(), "1000".into())];
+    let mut plan = world.plan(1);
+    plan.topics.push(small);
+    world.run(plan).await.shutdown().await;
+
+    let target = Target::new(|_, _| Err(Fault::data("http_422", "no")));
+    let engine = world.run(world.plan_with_sink(1, &target, quick())).await;
+    // lz4 must not help it to fit.
+    let noise: Vec<u8> = (0..3_000).map(|_| rand::random()).collect();
+    world.write("in", Some("k"), Some(Bytes::from(noise.clone()))).await;
+    let state = world.until_state(&engine, "sink", waits_for("too large")).await;
+    assert!(matches!(state, State::Waiting { next_try: Some(_), .. }), "{state:?}");
+    engine.shutdown().await;
+
+    let engine = world.run(world.plan_with_sink(1, &target, quick())).await;
+    world.until_state(&engine, "sink", waits_for("too large")).await;
+    engine.shutdown().await;
+    assert!(world.dead_letters().await.is_empty(), "nothing was cut");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_down_makes_the_route_wait_and_nothing_is_given_up() {
+    let world = World::new("breaker").await;
+    let target = Target::new(|_, _| Err(Fault::remote("http_503", "the target answers 503")));
+    let options = SinkOptions { give_up_after: Duration::from_millis(300), ..quick() };
+    let engine = world.run(world.plan_with_sink(2, &target, options)).await;
+    world.write_things(0..40, 40).await;
+    world.until_state(&engine, "sink", waits_for("503")).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let calls = target.calls.load(Ordering::Relaxed);
+    assert!(calls < 60, "one probe at a time, not {calls} calls");
+    target.behave(|_, _| Ok(Delivery::default()));
+    target.until_taken(40).await;
+    world.until_state(&engine, "sink", |state| *state == State::Running).await;
+    engine.shutdown().await;
+    target.assert_all_in_order(0..40);
+    assert!(world.dead_letters().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_event_that_always_fails_is_given_up_while_the_others_pass() {
+    let world = World::new("give-up").await;
+    let target = Target::new(|event, _| match id_of(event) {
+        0 => Err(Fault::remote("http_500", "it crashes on this one")),
+        _ => Ok(Delivery::default()),
+    });
+    world.create_topics(1).await;
+    world.write_things(0..100, 50).await;
+    let start = Some(Start::Beginning);
+    let options = SinkOptions { give_up_after: Duration::from_secs(2), start, ..quick() };
+    let engine = world.run(world.plan_with_sink(1, &target, options)).await;
+    target.until_taken(99).await;
+    engine.shutdown().await;
+    let letters = world.dead_letters().await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].headers.text("__connect.errors.exception.class.name"), Some("http_500"));
+    let ids = target.ids();
+    let behind = ids.iter().position(|id| *id == 50).unwrap();
+    assert_eq!(behind, 98, "the one of its key came last, the others did not wait");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_told_to_stop_in_front_of_a_bad_event_stops_there() {
+    let world = World::new("stop").await;
+    let target = Target::new(|event, _| match id_of(event) {
+        3 => Err(Fault::data("http_422", "no such product")),
+        _ => Ok(Delivery::default()),
+    });
+    let options = SinkOptions { on_error: OnError::Stop, ..quick() };
+    let engine = world.run(world.plan_with_sink(1, &target, options.clone())).await;
+    world.write_things(0..6, 1).await;
+    let stopped = |state: &State| matches!(state, State::Stopped { reason } if reason.contains("422") || reason.contains("no such product"));
+    world.until_state(&engine, "sink", stopped).await;
+    engine.shutdown().await;
+    assert_eq!(target.ids(), [0, 1, 2]);
+    target.behave(|_, _| Ok(Delivery::default()));
+    let engine = world.run(world.plan_with_sink(1, &target, options)).await;
+    target.until_taken(6).await;
+    engine.shutdown().await;
+    assert_eq!(target.ids(), [0, 1, 2, 3, 4, 5]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_in_order_is_delivered_in_batches() {
+    let world = World::new("batches").await;
+    let mut target = Target::willing();
+    (target.order, target.batch) = (Order::Partition, 20);
+    let engine = world.run(world.plan_with_sink(1, &target, quick())).await;
+    world.write_things(0..100, 100).await;
+    target.until_taken(100).await;
+    engine.shutdown().await;
+    assert_eq!(target.ids(), (0..100).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_instance_takes_over_partitions_without_loss_or_disorder() {
+    let world = World::new("rebalance").await;
+    let mut target = Target::willing();
+    target.takes = Duration::from_millis(5);
+    let first = world.run(world.plan_with_sink(4, &target, quick())).await;
+    world.write_things(0..100, 20).await;
+    let second = world.run(world.plan_with_sink(4, &target, quick())).await;
+    world.write_things(100..300, 20).await;
+    first.shutdown().await;
+    world.write_things(300..400, 20).await;
+    target.until_taken(400).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    second.shutdown().await;
+    target.assert_all_in_order(0..400);
+    let repeats = target.taken.lock().unwrap().len() - 400;
+    assert_eq!(repeats, 0, "what was in flight was drained before partitions moved");
+}

@@ -1,0 +1,6 @@
+//! Routes against brokers: the embedded one, or those of `PASSERELLE_TEST_BROKERS`.
+
+mod delivery;
+mod positions;
+mod processing;
+mod world;

@@ -1,0 +1,303 @@
+//! What the engine's tests run in: brokers, a registry, a target that remembers.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use engine::kafka::{Cluster, Producer, ReadFrom, Reader, Record, Urgency};
+use engine::runtime::{MaxAhead, Plan, SinkOptions, SinkRoute, Topic};
+use engine::state::State;
+use engine::{Delivery, Engine, Event, Fault, Headers, Metrics, Order, Sink, Value};
+use schemas::registry::server::{MemoryLog, Server};
+use schemas::registry::{Registry, RegistryConfig};
+use schemas::{Encoder, Schema, wire};
+
+pub const SCHEMA: &str = r#"{"type":"record","name":"Thing","fields":[
+    {"name":"id","type":"long"},{"name":"text","type":"string"}]}"#;
+
+/// Brokers, a registry, and names of its own.
+pub struct World {
+    pub cluster: Cluster,
+    pub registry: Registry,
+    pub pipeline: String,
+    pub schema: Schema,
+    producer: Producer,
+}
+
+impl World {
+    /// A world whose topics are `<name>-<number>.…`.
+    pub async fn new(name: &str) -> Self {
+        drop(
+            tracing_subscriber::fmt()
+                .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+                .with_test_writer()
+                .try_init(),
+        );
+        let cluster = Cluster::new(brokers().await);
+        let number = rand::random::<u32>();
+        Self {
+            producer: Producer::new(&cluster, Urgency::Patient).unwrap(),
+            cluster,
+            registry: registry().await,
+            pipeline: format!("{name}-{number}"),
+            schema: Schema::parse(SCHEMA).unwrap(),
+        }
+    }
+
+    /// The full name of a topic of this world.
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}.{name}", self.pipeline)
+    }
+
+    pub fn declared(&self, name: &str, partitions: i32) -> Topic {
+        Topic {
+            name: self.topic(name),
+            partitions: Some(partitions),
+            schema: Some(self.schema.clone()),
+            ..Topic::default()
+        }
+    }
+
+    /// A plan without routes and with one topic, `in`.
+    pub fn plan(&self, partitions: i32) -> Plan {
+        Plan {
+            pipeline: self.pipeline.clone(),
+            cluster: self.cluster.clone(),
+            registry: self.registry.clone(),
+            instance: None,
+            topics: vec![self.declared("in", partitions)],
+            sources: Vec::new(),
+            processors: Vec::new(),
+            sinks: Vec::new(),
+        }
+    }
+
+    pub fn plan_with_sink(&self, partitions: i32, target: &Target, options: SinkOptions) -> Plan {
+        let mut plan = self.plan(partitions);
+        let (name, from, sink) = ("sink".into(), self.topic("in"), Box::new(target.clone()));
+        plan.sinks.push(SinkRoute { name, from, sink, options });
+        plan
+    }
+
+    /// Starts a plan and waits until it is up.
+    pub async fn run(&self, plan: Plan) -> Engine {
+        let engine = Engine::start(plan, &Metrics::new().unwrap()).unwrap();
+        engine.started().await.unwrap();
+        engine
+    }
+
+    /// Creates the topics of a plan by running it without routes.
+    pub async fn create_topics(&self, partitions: i32) {
+        self.run(self.plan(partitions)).await.shutdown().await;
+    }
+
+    pub async fn encode(&self, topic: &str, id: i64, text: &str) -> Bytes {
+        let subject = format!("{}-value", self.topic(topic));
+        let schema_id = self.registry.register(&subject, &self.schema).await.unwrap();
+        let mut out = wire::header(wire::SchemaId(schema_id)).to_vec();
+        Encoder::new(&self.schema).unwrap().encode(&thing(id, text), &mut out).unwrap();
+        out.into()
+    }
+
+    pub async fn write(&self, topic: &str, key: Option<&str>, payload: Option<Bytes>) {
+        let mut headers = Headers::default();
+        headers.push("odd", Some(Bytes::from_static(b"\xff")));
+        let record = Record {
+            topic: self.topic(topic).into(),
+            partition: None,
+            key: key.map(|key| Bytes::copy_from_slice(key.as_bytes())),
+            payload,
+            headers,
+        };
+        self.producer.send(&record).await.unwrap();
+    }
+
+    /// Writes things with the ids of the range, under one of so many keys.
+    pub async fn write_things(&self, ids: std::ops::Range<i64>, keys: i64) {
+        for id in ids {
+            let payload = self.encode("in", id, "hello").await;
+            self.write("in", Some(&format!("key {}", id % keys)), Some(payload)).await;
+        }
+    }
+
+    /// Everything that a topic holds now.
+    pub async fn read(&self, topic: &str) -> Vec<Event> {
+        let (cluster, topic) = (self.cluster.clone(), topic.to_owned());
+        tokio::task::spawn_blocking(move || {
+            let mut events = Vec::new();
+            let mut reader = Reader::open(&cluster, &topic, ReadFrom::Beginning).unwrap();
+            reader.read_to_end(|event| events.push(event)).unwrap();
+            events
+        })
+        .await
+        .unwrap()
+    }
+
+    pub async fn dead_letters(&self) -> Vec<Event> {
+        self.read(&self.topic("sink.dead-letters")).await
+    }
+
+    /// The state of the route named `sink`.
+    pub fn state(&self, engine: &Engine, route: &str) -> State {
+        let name = format!("{}/{route}", self.pipeline);
+        let found = engine.statuses().into_iter().find(|status| *status.route == *name);
+        found.unwrap().state
+    }
+
+    /// Waits until the route's state is as asked.
+    pub async fn until_state(
+        &self,
+        engine: &Engine,
+        route: &str,
+        asked: impl Fn(&State) -> bool,
+    ) -> State {
+        until(&format!("state of {route}"), || {
+            let state = self.state(engine, route);
+            asked(&state).then_some(state)
+        })
+        .await
+    }
+}
+
+pub fn thing(id: i64, text: &str) -> Value {
+    vrl::value!({ id: id, text: text })
+}
+
+/// Waits at most half a minute for something.
+pub async fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+    for _ in 0..3_000 {
+        if let Some(found) = look() {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("in vain: {what}");
+}
+
+pub fn waits_for(part: &str) -> impl Fn(&State) -> bool {
+    move |state| matches!(state, State::Waiting { reason, .. } if reason.contains(part))
+}
+
+/// Options that try again soon.
+pub fn quick() -> SinkOptions {
+    SinkOptions {
+        backoff: engine::runtime::Backoff {
+            initial: Duration::from_millis(20),
+            max: Duration::from_millis(200),
+        },
+        max_ahead: MaxAhead { events: 200, bytes: 1 << 20 },
+        ..SinkOptions::default()
+    }
+}
+
+type Answer = Result<Delivery, Fault>;
+type Script = dyn Fn(&Event, u32) -> Answer + Send + Sync;
+
+/// A target that remembers what it took and answers by a script.
+#[derive(Clone)]
+pub struct Target {
+    script: Arc<Mutex<Arc<Script>>>,
+    /// Every event that it took, in the order of the answers.
+    pub taken: Arc<Mutex<Vec<Event>>>,
+    pub calls: Arc<AtomicU32>,
+    /// How long each call takes.
+    pub takes: Duration,
+    pub order: Order,
+    pub batch: usize,
+}
+
+impl Target {
+    pub fn new(script: impl Fn(&Event, u32) -> Answer + Send + Sync + 'static) -> Self {
+        Self {
+            script: Arc::new(Mutex::new(Arc::new(script))),
+            taken: Arc::default(),
+            calls: Arc::default(),
+            takes: Duration::from_millis(1),
+            order: Order::Keyed,
+            batch: 1,
+        }
+    }
+
+    pub fn willing() -> Self {
+        Self::new(|_, _| Ok(Delivery::default()))
+    }
+
+    pub fn behave(&self, script: impl Fn(&Event, u32) -> Answer + Send + Sync + 'static) {
+        *self.script.lock().unwrap() = Arc::new(script);
+    }
+
+    pub fn ids(&self) -> Vec<i64> {
+        self.taken.lock().unwrap().iter().map(id_of).collect()
+    }
+
+    pub async fn until_taken(&self, count: usize) {
+        until(&format!("{count} events taken"), || {
+            (self.taken.lock().unwrap().len() >= count).then_some(())
+        })
+        .await;
+    }
+
+    /// Every id is there, and each key's ids came in order (repeats aside).
+    pub fn assert_all_in_order(&self, ids: std::ops::Range<i64>) {
+        let taken = self.taken.lock().unwrap();
+        let mut last: HashMap<Bytes, i64> = HashMap::new();
+        let mut seen = std::collections::BTreeSet::new();
+        for event in taken.iter() {
+            let (key, id) = (event.key.clone().unwrap(), id_of(event));
+            if seen.insert(id) {
+                let before = last.insert(key, id);
+                assert!(before.is_none_or(|before| before < id), "{id} came after {before:?}");
+            }
+        }
+        assert!(seen.iter().copied().eq(ids.clone()), "{} of {ids:?}", seen.len());
+    }
+}
+
+pub fn id_of(event: &Event) -> i64 {
+    event.value.as_ref().and_then(number).unwrap()
+}
+
+#[async_trait]
+impl Sink for Target {
+    fn order(&self) -> Order {
+        self.order
+    }
+
+    fn batch(&self) -> usize {
+        self.batch
+    }
+
+    async fn deliver(&self, batch: &[Event], attempt: u32) -> Vec<Answer> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(self.takes).await;
+        let script = Arc::clone(&*self.script.lock().unwrap());
+        let answer = |event: &Event| {
+            let answer = script(event, attempt);
+            if answer.is_ok() {
+                self.taken.lock().unwrap().push(event.clone());
+            }
+            answer
+        };
+        batch.iter().map(answer).collect()
+    }
+}
+
+async fn brokers() -> String {
+    std::env::var("PASSERELLE_TEST_BROKERS").unwrap()
+}
+
+async fn registry() -> Registry {
+    let server = Server::open(MemoryLog::default()).await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, server.router()).await });
+    Registry::new(RegistryConfig::new(format!("http://{address}"))).unwrap()
+}
+
+/// The `id` of a thing.
+pub fn number(value: &Value) -> Option<i64> {
+    value.as_object()?.get("id")?.as_integer()
+}
