@@ -25,18 +25,18 @@ pub struct World {
     pub pipeline: String,
     pub schema: Schema,
     producer: Producer,
+    _broker: Option<(broker::Broker, tempfile::TempDir)>,
 }
 
 impl World {
     /// A world whose topics are `<name>-<number>.…`.
     pub async fn new(name: &str) -> Self {
-        drop(
-            tracing_subscriber::fmt()
-                .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-                .with_test_writer()
-                .try_init(),
-        );
-        let cluster = Cluster::new(brokers().await);
+        let logs = tracing_subscriber::EnvFilter::from_default_env();
+        let logs = tracing_subscriber::fmt().with_env_filter(logs).with_test_writer();
+        // Another test of this process may have been first.
+        drop(logs.try_init());
+        let (brokers, broker) = brokers().await;
+        let cluster = Cluster::new(brokers);
         let number = rand::random::<u32>();
         Self {
             producer: Producer::new(&cluster, Urgency::Patient).unwrap(),
@@ -44,6 +44,7 @@ impl World {
             registry: registry().await,
             pipeline: format!("{name}-{number}"),
             schema: Schema::parse(SCHEMA).unwrap(),
+            _broker: broker,
         }
     }
 
@@ -285,8 +286,14 @@ impl Sink for Target {
     }
 }
 
-async fn brokers() -> String {
-    std::env::var("PASSERELLE_TEST_BROKERS").unwrap()
+/// The brokers' address, and the embedded one if there are no others.
+async fn brokers() -> (String, Option<(broker::Broker, tempfile::TempDir)>) {
+    if let Ok(brokers) = std::env::var("PASSERELLE_TEST_BROKERS") {
+        return (brokers, None);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let broker = broker::Broker::start(broker::Config::new(directory.path())).await.unwrap();
+    (broker.address().to_string(), Some((broker, directory)))
 }
 
 async fn registry() -> Registry {
