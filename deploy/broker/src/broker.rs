@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, TryLockError},
     net::SocketAddr,
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicI64},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -56,7 +56,8 @@ impl Broker {
         let address =
             listener.local_addr().map_err(|source| BrokerError::Listen { listen, source })?;
         let closing = watch::Sender::new(false);
-        let node = Arc::new(Node { config, topics, groups, lock, closing });
+        let node =
+            Arc::new(Node { config, topics, groups, warned: AtomicI64::new(0), lock, closing });
         let server = tokio::spawn(run(Arc::clone(&node), listener));
         tracing::info!(%address, directory = %node.config.directory.display(), "the broker listens");
         Ok(Self { node, address, server })

@@ -2,10 +2,14 @@
 
 use std::{
     fs::File,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use kafka_protocol::error::ResponseError;
 use tokio::sync::watch;
 
 use crate::{
@@ -24,6 +28,8 @@ pub(crate) struct Node {
     pub config: Config,
     pub topics: Topics,
     pub groups: Groups,
+    /// When it was last said that the disk fails, in milliseconds since 1970.
+    pub warned: AtomicI64,
     /// The lock on the folder: held for as long as anything may be written to it.
     pub lock: File,
     /// Becomes true when the broker shuts down.
@@ -37,6 +43,17 @@ impl Node {
         let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
     }
 
+    /// Says that the disk failed a request: once in a while, since its client will try again.
+    pub fn warn_of_storage(&self, topic: &str, partition: i32, refusal: &Refusal) {
+        const PAUSE_MS: i64 = 5000;
+        let (now, last) = (now_ms(), self.warned.load(Ordering::Relaxed));
+        let fails = refusal.code == ResponseError::KafkaStorageError;
+        if fails && (now - last).abs() > PAUSE_MS {
+            self.warned.store(now, Ordering::Relaxed);
+            tracing::warn!(topic, partition, %refusal, "records are not taken");
+        }
+    }
+
     /// Does blocking work of the node aside.
     ///
     /// # Errors
@@ -48,7 +65,7 @@ impl Node {
         let node = Arc::clone(self);
         tokio::task::spawn_blocking(move || work(&node)).await.unwrap_or_else(|error| {
             Err(Refusal::new(
-                kafka_protocol::error::ResponseError::UnknownServerError,
+                ResponseError::UnknownServerError,
                 format!("the broker failed: {error}"),
             ))
         })

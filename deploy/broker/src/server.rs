@@ -259,7 +259,12 @@ async fn next_frame(
         }
     }
     received.advance(4);
-    Ok(received.split_to(length).freeze())
+    let frame = received.split_to(length).freeze();
+    if length > CHUNK {
+        // What is left goes to a buffer of its own: the large one ends with its request.
+        *received = BytesMut::from(&received[..]);
+    }
+    Ok(frame)
 }
 
 async fn read_some(

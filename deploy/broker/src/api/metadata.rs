@@ -27,7 +27,7 @@ use super::{Call, Unreadable, frame, versions::SERVED};
 use crate::{
     node::{NODE_ID, Node},
     refusal::{Outcome, Refusal, code_of},
-    topics::{Creation, Topic, settings::Overrides},
+    topics::{Creation, Partition, Topic, settings::Overrides},
     wire::Head,
 };
 
@@ -109,10 +109,9 @@ async fn create(node: &Arc<Node>, name: String) -> Outcome<Arc<Topic>> {
 }
 
 fn metadata_topic(topic: &Topic) -> MetadataResponseTopic {
-    let partition = |index: i32, code: i16| {
+    let partition = |partition: &Arc<Partition>| {
         MetadataResponsePartition::default()
-            .with_error_code(code)
-            .with_partition_index(index)
+            .with_partition_index(partition.index)
             .with_leader_id(BrokerId(NODE_ID))
             .with_leader_epoch(0)
             .with_replica_nodes(vec![BrokerId(NODE_ID)])
@@ -122,7 +121,7 @@ fn metadata_topic(topic: &Topic) -> MetadataResponseTopic {
         .with_name(Some(name(&topic.name)))
         .with_topic_id(topic.id)
         .with_is_internal(topic.is_internal())
-        .with_partitions(topic.partitions.iter().map(|at| partition(at.index, 0)).collect())
+        .with_partitions(topic.partitions.iter().map(partition).collect())
 }
 
 /// A topic's name, as the codecs take it.

@@ -165,14 +165,16 @@ pub(super) fn produce(node: &Node, call: &Call, body: Bytes) -> Result<Produced,
         .into_iter()
         .map(|TopicBatches { name, id, partitions }| {
             let topic = allowed.clone().and_then(|()| view.find(&name, id));
-            let append = |(index, batch)| Append {
-                index,
-                outcome: topic.clone().and_then(|topic| {
+            let append = |(index, batch)| {
+                let outcome = topic.clone().and_then(|topic| {
                     topic.refuse_internal()?;
                     let partition = topic.partition(index)?;
-                    let appended = partition.log()?.append(batch, now)?;
+                    let appended = partition.log().and_then(|log| Ok(log.append(batch, now)?));
+                    let appended = appended
+                        .inspect_err(|why| node.warn_of_storage(&topic.name, index, why))?;
                     Ok((Arc::clone(partition), appended))
-                }),
+                });
+                Append { index, outcome }
             };
             (name, id, partitions.into_iter().map(append).collect())
         })
