@@ -56,7 +56,7 @@ impl Shared {
 /// Where in the file a finding belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// The route's own section.
+    /// The route's own section; for a processor, its step's value in it.
     Route,
     /// The section of the connection that the route uses.
     Connection,
@@ -206,6 +206,7 @@ pub trait ProcessorConnector: 'static {
 }
 
 type Checked<T> = Result<T, serde_json::Error>;
+type Built<T> = Result<Box<T>, Fault>;
 
 /// A sink connector in a list.
 pub struct SinkDeclaration {
@@ -224,7 +225,7 @@ pub struct SinkDeclaration {
     /// See [`SinkConnector::check`].
     pub check: fn(Options, Options, &mut Findings) -> Checked<()>,
     /// See [`SinkConnector::build`].
-    pub build: fn(Options, Options, &Setup) -> Result<Box<dyn Sink>, Fault>,
+    pub build: fn(Options, Options, &Setup) -> Built<dyn Sink>,
 }
 
 /// A source connector in a list.
@@ -242,11 +243,7 @@ pub struct SourceDeclaration {
     /// See [`SourceConnector::path`].
     pub path: fn(Options) -> Checked<Option<String>>,
     /// See [`SourceConnector::build`].
-    pub build: fn(
-        Options,
-        Option<crate::expression::Expression>,
-        &Setup,
-    ) -> Result<Box<dyn Source>, Fault>,
+    pub build: fn(Options, Option<crate::expression::Expression>, &Setup) -> Built<dyn Source>,
 }
 
 /// A processor connector in a list.
@@ -262,7 +259,7 @@ pub struct ProcessorDeclaration {
     /// See [`ProcessorConnector::check`].
     pub check: fn(Options, &Setup, &mut Findings) -> Checked<()>,
     /// See [`ProcessorConnector::build`].
-    pub build: fn(Options, &Setup) -> Result<Box<dyn Processor>, Fault>,
+    pub build: fn(Options, &Setup) -> Built<dyn Processor>,
 }
 
 /// Everything that files can name, in the order of the lists.

@@ -32,18 +32,18 @@ impl File {
     ///
     /// # Errors
     /// One problem: it is missing, too large, or not UTF-8.
-    pub fn read(path: &Path) -> Result<Self, Problem> {
+    pub fn read(path: &Path) -> Result<Self, Box<Problem>> {
         let size = match std::fs::metadata(path) {
             Ok(found) if found.is_dir() => {
                 let cause = format!("`{}` is a folder, not a pipeline file", path.display());
-                return Err(Problem::of_file(path, "unreadable_file", cause));
+                return Err(Box::new(Problem::of_file(path, "unreadable_file", cause)));
             }
             Ok(found) => found.len(),
             Err(error) => return Err(unreadable(path, &error)),
         };
         if size > LARGEST {
             let cause = format!("the file has {size} bytes; at most {LARGEST} are read");
-            return Err(Problem::of_file(path, "file_too_large", cause));
+            return Err(Box::new(Problem::of_file(path, "file_too_large", cause)));
         }
         Self::from_bytes(path, std::fs::read(path).map_err(|error| unreadable(path, &error))?)
     }
@@ -52,20 +52,16 @@ impl File {
     ///
     /// # Errors
     /// One problem: they are not UTF-8.
-    pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, Problem> {
+    pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, Box<Problem>> {
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Self::new(path, text)),
             Err(error) => {
                 let valid = error.utf8_error().valid_up_to();
                 let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
                 let file = Self::new(path, text);
-                Err(file
-                    .problem(
-                        valid..valid,
-                        "not_utf8",
-                        format!("the file is not UTF-8: byte {valid} is wrong"),
-                    )
-                    .hint("save it as UTF-8"))
+                let cause = format!("the file is not UTF-8: byte {valid} is wrong");
+                let problem = file.problem(valid..valid, "not_utf8", cause);
+                Err(Box::new(problem.hint("save it as UTF-8")))
             }
         }
     }
@@ -140,9 +136,9 @@ impl File {
     }
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
+fn unreadable(path: &Path, error: &std::io::Error) -> Box<Problem> {
     let cause = format!("`{}` cannot be read: {error}", path.display());
-    Problem::of_file(path, "unreadable_file", cause)
+    Box::new(Problem::of_file(path, "unreadable_file", cause))
 }
 
 #[cfg(test)]

@@ -224,32 +224,48 @@ pub(super) fn merge(base: &Json, more: &Json) -> Json {
     Json::Object(both)
 }
 
-/// Moves a schema's definitions to the common ones, under names of their own.
-fn hoist(mut schema: Json, owner: &str, definitions: &mut Map<String, Json>) -> Json {
+/// Moves a schema's definitions to the common ones, under names of their own. A type that holds
+/// itself, which `schemars` refers to as `#`, becomes one of them.
+pub(super) fn hoist(mut schema: Json, owner: &str, definitions: &mut Map<String, Json>) -> Json {
     let own = schema.as_object_mut().and_then(|schema| schema.remove("$defs"));
-    rename_references(&mut schema, owner);
+    let mut holds_itself = rename_references(&mut schema, owner);
     if let Some(Json::Object(own)) = own {
         for (name, mut definition) in own {
-            rename_references(&mut definition, owner);
+            holds_itself |= rename_references(&mut definition, owner);
             definitions.insert(format!("{owner}.{name}"), definition);
         }
+    }
+    if holds_itself {
+        definitions.insert(owner.to_owned(), schema.clone());
     }
     schema
 }
 
-fn rename_references(schema: &mut Json, owner: &str) {
+/// Returns whether the schema refers to its root.
+fn rename_references(schema: &mut Json, owner: &str) -> bool {
+    let mut to_root = false;
     match schema {
         Json::Object(fields) => {
-            if let Some(Json::String(reference)) = fields.get_mut("$ref")
-                && let Some(name) = reference.strip_prefix("#/$defs/")
-            {
-                *reference = format!("#/$defs/{owner}.{name}");
+            if let Some(Json::String(reference)) = fields.get_mut("$ref") {
+                if reference == "#" {
+                    to_root = true;
+                    *reference = format!("#/$defs/{owner}");
+                } else if let Some(name) = reference.strip_prefix("#/$defs/") {
+                    *reference = format!("#/$defs/{owner}.{name}");
+                }
             }
-            fields.values_mut().for_each(|value| rename_references(value, owner));
+            for value in fields.values_mut() {
+                to_root |= rename_references(value, owner);
+            }
         }
-        Json::Array(items) => items.iter_mut().for_each(|item| rename_references(item, owner)),
+        Json::Array(items) => {
+            for item in items {
+                to_root |= rename_references(item, owner);
+            }
+        }
         _ => {}
     }
+    to_root
 }
 
 /// Says for editors what the validator does of itself: unknown fields are refused.

@@ -39,7 +39,7 @@ pub fn load(
     for path in paths {
         match File::read(path) {
             Ok(file) => all.push(one(file, catalogue, &grammar, environment)),
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.push(*problem),
         }
     }
     check_together(&mut all);

@@ -5,20 +5,26 @@
 
 mod check;
 pub mod document;
+pub mod examples;
 pub mod file;
 pub mod grammar;
+mod keys;
 mod load;
 pub mod pipeline;
+mod plan;
 pub mod problem;
+mod reference;
 pub mod sections;
 pub mod substitution;
 pub mod text;
 mod validation;
 
-pub use grammar::Grammar;
+pub use grammar::{Grammar, clashes};
 pub use load::{Loaded, load};
 pub use pipeline::{DeclaredTopic, Pipeline, ProcessorSection, SinkSection, SourceSection};
+pub use plan::Surroundings;
 pub use problem::{Problem, Severity, draw_all, summary};
+pub use reference::reference;
 
 #[cfg(test)]
 mod tests;

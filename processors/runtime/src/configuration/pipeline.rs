@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::Value as Json;
+use vrl::value::Kind;
+use vrl::value::kind::Collection;
 
 use super::sections::{
     Admin, Http, Kafka, ProcessorCommon, Registry, SinkCommon, SourceCommon, Test, Topic,
 };
-use crate::connector::Options;
+use crate::connector::{Options, Setup, Shared};
 
 /// A pipeline whose file has no mistakes.
 #[derive(Clone)]
@@ -87,6 +89,34 @@ pub struct SinkSection {
     pub connection: Options,
     /// The connector's options in the sink itself.
     pub options: Options,
+}
+
+impl Pipeline {
+    /// What a route is built from that reads and writes these topics.
+    pub fn setup(
+        &self,
+        route: &str,
+        from: Option<&str>,
+        to: Option<&str>,
+        shared: &Shared,
+    ) -> Setup {
+        let schema = |topic| self.topics.get(topic).and_then(|topic| topic.schema.clone());
+        let input_schema = from.and_then(schema);
+        Setup {
+            route: format!("{}/{route}", self.name).into(),
+            input: input_schema.as_ref().map_or_else(any_object, schemas::kind),
+            input_schema,
+            output_schema: to.and_then(schema),
+            folder: self.folder.clone(),
+            listen: self.http.listen,
+            shared: shared.clone(),
+        }
+    }
+}
+
+/// The type of events whose topic declares no schema.
+pub(super) fn any_object() -> Kind {
+    Kind::object(Collection::any())
 }
 
 /// Secrets lie in the options, so that only names are shown.

@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn a_literal_secret_is_not_drawn() {
         let mut problem = problem();
-        problem.hide(&[38..40], &["partitions".to_owned()]);
+        problem.hide(std::slice::from_ref(&(38..40)), &["partitions".to_owned()]);
         let drawn = problem.to_string();
         assert!(drawn.contains("partitons: **\n"), "{drawn}");
         assert!(drawn.contains("did you mean `***`?"), "{drawn}");

@@ -206,7 +206,7 @@ impl<'a> Validation<'a> {
             nearest(&entry.name, &names).is_some()
                 || (most == 1 && matches!(entry.value.content, Content::Map(_)))
         };
-        if let Some(at) = unknown.iter().position(|entry| like_a_connector(entry)) {
+        if let Some(at) = unknown.iter().position(like_a_connector) {
             let entry = unknown.remove(at);
             let cause =
                 format!("unknown {noun} `{}`, expected one of: {}", entry.name, names.join(", "));
@@ -346,3 +346,6 @@ pub(super) fn mid_line(sentence: &str) -> String {
         _ => sentence.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,11 @@
 //! Processors.
 
 use serde_json::Value as Json;
-use vrl::value::Kind;
-use vrl::value::kind::Collection;
 
 use super::topics::Contract;
 use super::{Checker, Shaped};
 use crate::configuration::document::{Entry, Node};
-use crate::configuration::pipeline::ProcessorSection;
+use crate::configuration::pipeline::{ProcessorSection, any_object};
 use crate::configuration::sections::ProcessorCommon;
 use crate::configuration::validation::Place;
 use crate::connector::{Findings, Setup};
@@ -31,7 +29,8 @@ impl<'a> Checker<'a> {
             self.check_ends(entry, from, to);
         }
         if let Some(to) = to {
-            self.check_written(&entry.value, to);
+            self.check_written(&entry.value, to, false);
+            self.check_key_format(entry, to);
         }
         self.check_key(entry);
         // A processor that feeds itself has one schema on both sides: what that breaks is no news.
@@ -128,9 +127,4 @@ impl<'a> Checker<'a> {
         };
         self.entries("processors").iter().filter_map(ends).collect()
     }
-}
-
-/// The type of events whose topic declares no schema.
-pub(super) fn any_object() -> Kind {
-    Kind::object(Collection::any())
 }

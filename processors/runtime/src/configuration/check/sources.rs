@@ -24,7 +24,8 @@ impl<'a> Checker<'a> {
         let shaped = self.shape(&entry.value, &grammar.source, &place);
         let to = self.topic_of(&entry.value, "to");
         if let Some(to) = to {
-            self.check_written(&entry.value, to);
+            self.check_written(&entry.value, to, true);
+            self.check_key_format(entry, to);
         }
         self.compile_in_source(&shaped, to);
         let declared = &self.catalogue.sources;
@@ -43,18 +44,12 @@ impl<'a> Checker<'a> {
         Some(SourceSection { name, common, connector, options })
     }
 
-    /// The key reads what is written; other expressions read what the application says, of which
-    /// nothing is known.
+    /// The expressions of a source read the values that it writes.
     fn compile_in_source(&mut self, shaped: &Shaped<'a>, to: Option<&str>) {
-        let contract = to.and_then(|to| self.contracts.get(to)).cloned();
-        let (keys, others): (Vec<_>, Vec<_>) =
-            shaped.code.iter().cloned().partition(|code| code.pointer == "/key");
-        match contract {
-            Some(Contract::Schema(schema)) => self.compile(&keys, &Input::from(&schema)),
-            Some(Contract::Broken) | None => {}
-            Some(Contract::Open) => self.compile(&keys, &anything()),
+        let schema = to.and_then(|to| self.contracts.get(to)).and_then(Contract::schema).cloned();
+        if let Some(schema) = schema {
+            self.compile(&shaped.code, &Input::from(&schema));
         }
-        self.compile(&others, &anything());
     }
 
     fn check_source(
@@ -66,7 +61,7 @@ impl<'a> Checker<'a> {
     ) {
         let mut findings = Findings::default();
         match (source.check)(options.clone(), &mut findings) {
-            Ok(()) => self.report(findings, field, None),
+            Ok(()) => self.report(findings, entry, None),
             Err(error) => return self.refused(field, &error),
         }
         let path = (source.path)(options.clone()).ok().flatten();
@@ -89,9 +84,4 @@ impl<'a> Checker<'a> {
         }
         self.paths.push((path, entry.name.clone(), span));
     }
-}
-
-/// The type of values of which nothing is known.
-pub(super) fn anything() -> Input {
-    Input::from(&vrl::value::Kind::any())
 }

@@ -122,15 +122,15 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The schema that a route's values must have to be written is not known from the file: the
-    /// registry must have it.
-    pub(super) fn check_written(&mut self, route: &'a Node, topic: &'a str) {
+    /// A route writes by the schema that the topic declares. A processor can also take the one that a
+    /// registry has, which is known only when it runs; a source reads what comes by it.
+    pub(super) fn check_written(&mut self, route: &'a Node, topic: &'a str, source: bool) {
         if !matches!(self.contracts.get(topic), Some(Contract::Open)) {
             return;
         }
         let span = route.get("to").map_or(route.span.clone(), |node| node.span.clone());
         let hint = format!("give `{topic}` a `schema`, a file");
-        if self.root.get("registry").is_some() {
+        if self.root.get("registry").is_some() && !source {
             let cause = format!(
                 "what is written to `{topic}` is checked only when it runs: the topic declares no schema"
             );
@@ -138,6 +138,21 @@ impl<'a> Checker<'a> {
         } else {
             let cause = format!("`{topic}` is written with Avro, and declares no schema");
             self.wrong(span, "schema_needed", cause, hint);
+        }
+    }
+}
+
+impl<'a> Checker<'a> {
+    /// A `key` gives a text.
+    pub(super) fn check_key_format(&mut self, route: &'a Entry, topic: &str) {
+        let topics = self.root.get("topics").and_then(|topics| topics.get(topic));
+        let format = topics.and_then(|topic| topic.get("key_format")).and_then(Node::text);
+        let other = format.filter(|format| format.as_str() != "text");
+        if let (Some(key), Some(format)) = (route.value.entry("key"), other) {
+            let cause =
+                format!("`key` gives a text, and the keys of `{topic}` are {}", quoted(format));
+            let hint = "write a topic of `key_format: text`, or leave `key` out";
+            self.wrong(key.name_span.clone(), "key_format", cause, hint);
         }
     }
 }

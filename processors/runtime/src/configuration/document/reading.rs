@@ -24,10 +24,10 @@ pub fn parse(file: &File) -> Result<Node, Vec<Problem>> {
     while let Some(event) = parser.next_event() {
         let taken = match event {
             Ok((event, span)) => reading.take(event, span),
-            Err(error) => Err(reading.scan_problem(&error)),
+            Err(error) => Err(Box::new(reading.scan_problem(&error))),
         };
         if let Err(problem) = taken {
-            reading.problems.push(problem);
+            reading.problems.push(*problem);
             return Err(reading.problems);
         }
         if reading.done {
@@ -72,7 +72,7 @@ enum Holds {
     Fields { entries: Vec<Entry>, merged: Vec<Entry>, name: Option<(String, Range<usize>)> },
 }
 
-type Taken = Result<(), Problem>;
+type Taken = Result<(), Box<Problem>>;
 
 impl<'a> Reading<'a> {
     fn new(file: &'a File) -> Self {
@@ -138,10 +138,8 @@ impl<'a> Reading<'a> {
             return Ok(());
         }
         let cause = "the file holds more than one document";
-        Err(self
-            .file
-            .problem(span, "several_documents", cause)
-            .hint("write each pipeline in a file of its own: `passerelle run a.yaml b.yaml`"))
+        let hint = "write each pipeline in a file of its own: `passerelle run a.yaml b.yaml`";
+        Err(Box::new(self.file.problem(span, "several_documents", cause).hint(hint)))
     }
 
     fn count_one(&mut self, span: &Range<usize>, values: usize) -> Taken {
@@ -150,7 +148,7 @@ impl<'a> Reading<'a> {
             return Ok(());
         }
         let cause = format!("the file holds more than {MOST} values, aliases followed");
-        Err(self.file.problem(span.clone(), "file_too_large", cause))
+        Err(Box::new(self.file.problem(span.clone(), "file_too_large", cause)))
     }
 
     fn open(
@@ -163,7 +161,7 @@ impl<'a> Reading<'a> {
         self.count_one(&span, 1)?;
         if self.stack.len() >= DEEPEST {
             let cause = format!("lists and maps lie more than {DEEPEST} deep in each other");
-            return Err(self.file.problem(span, "too_deep", cause));
+            return Err(Box::new(self.file.problem(span, "too_deep", cause)));
         }
         if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema()) {
             self.refuse_tag(&span, &tag);
@@ -199,12 +197,12 @@ impl<'a> Reading<'a> {
     fn alias(&mut self, anchor: usize, span: Range<usize>) -> Taken {
         let Some((node, values)) = self.anchors.get(&anchor).cloned() else {
             let cause = "the alias stands inside the very value that it repeats";
-            return Err(self.file.problem(span, "recursive_alias", cause));
+            return Err(Box::new(self.file.problem(span, "recursive_alias", cause)));
         };
         self.count_one(&span, values)?;
         if self.stack.len() + depth(&node) > DEEPEST {
             let cause = format!("lists and maps lie more than {DEEPEST} deep in each other");
-            return Err(self.file.problem(span, "too_deep", cause));
+            return Err(Box::new(self.file.problem(span, "too_deep", cause)));
         }
         self.add(node)
     }
@@ -246,7 +244,7 @@ impl<'a> Reading<'a> {
             Some(Holds::Items(items)) => items.push(node),
             Some(Holds::Fields { name: name @ None, .. }) => match key(self.file, &node) {
                 Some(text) => *name = Some((text, node.span)),
-                None => return Err(self.refuse_key(&node)),
+                None => return Err(Box::new(self.refuse_key(&node))),
             },
             Some(Holds::Fields { entries, merged, name }) => {
                 let Some((name, name_span)) = name.take() else { return Ok(()) };

@@ -93,7 +93,7 @@ impl SourceConnector for Webhook {
     fn check(options: &WebhookOptions, findings: &mut Findings) {
         if !options.path.starts_with('/') {
             let cause = "A path begins with a slash.";
-            findings.route("/path", "bad_path", cause, "Write `/shop`.");
+            findings.route("/webhook/path", "bad_path", cause, "Write `/shop`.");
         }
     }
 

@@ -3,10 +3,11 @@
 mod connectors;
 mod files;
 mod mistakes;
+mod running;
 
 use std::path::{Path, PathBuf};
 
-use super::{Loaded, Problem, draw_all, load};
+use super::{Grammar, Loaded, Problem, draw_all, load};
 use connectors::catalogue;
 
 /// A pipeline as a user would write it.
