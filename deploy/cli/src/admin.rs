@@ -1,7 +1,8 @@
 //! The address for operators: metrics, health, readiness, the routes' states.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
@@ -9,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use engine::state::RouteStatus;
-use engine::{Engine, Shutdown};
+use engine::{Engine, Metrics, Shutdown};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -17,14 +18,42 @@ use tokio::net::TcpListener;
 use crate::failure::Failure;
 use crate::place::Place;
 
-/// The pipelines of this process, in the order of their files.
-pub type Engines = Arc<Vec<Engine>>;
+/// What this process runs.
+pub struct Running {
+    /// The pipelines, by name; none once they were stopped.
+    engines: RwLock<BTreeMap<String, Engine>>,
+    /// Their metrics.
+    metrics: Metrics,
+}
+
+impl Running {
+    /// Pipelines that run, and their metrics.
+    pub fn new(engines: BTreeMap<String, Engine>, metrics: Metrics) -> Self {
+        Self { engines: RwLock::new(engines), metrics }
+    }
+
+    /// Stops the pipelines, all at once: each drains and commits.
+    pub async fn shutdown(&self) {
+        let engines = std::mem::take(&mut *self.engines.write().unwrap_or_else(PoisonError::into_inner));
+        futures::future::join_all(engines.into_values().map(Engine::shutdown)).await;
+    }
+
+    fn engines(&self) -> RwLockReadGuard<'_, BTreeMap<String, Engine>> {
+        self.engines.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn routes(&self) -> Vec<RouteStatus> {
+        self.engines().values().flat_map(Engine::statuses).collect()
+    }
+}
+
+type Shared = Arc<Running>;
 
 /// Serves the operators' address until `stop`; returns the address that was bound.
 ///
 /// # Errors
 /// The address cannot be bound.
-pub async fn serve(address: SocketAddr, engines: Engines, stop: Shutdown) -> Result<SocketAddr, Failure> {
+pub async fn serve(address: SocketAddr, running: Arc<Running>, stop: Shutdown) -> Result<SocketAddr, Failure> {
     let listener = TcpListener::bind(address).await.map_err(|error| {
         Failure::new(format!("Cannot listen on {address} for operators (`admin: {{ listen: … }}`): {error}."))
     })?;
@@ -35,7 +64,7 @@ pub async fn serve(address: SocketAddr, engines: Engines, stop: Shutdown) -> Res
         .route("/ready", get(ready))
         .route("/status", get(status))
         .route("/routes/{pipeline}/{route}/accept", post(accept))
-        .with_state(engines);
+        .with_state(running);
     tokio::spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.requested().await });
         if let Err(error) = served.await {
@@ -45,12 +74,8 @@ pub async fn serve(address: SocketAddr, engines: Engines, stop: Shutdown) -> Res
     Ok(bound)
 }
 
-fn routes(engines: &Engines) -> Vec<RouteStatus> {
-    engines.iter().flat_map(Engine::status).collect()
-}
-
-async fn metrics() -> Response {
-    match engine::metrics::text() {
+async fn metrics(State(running): State<Shared>) -> Response {
+    match running.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
         Err(fault) => (StatusCode::INTERNAL_SERVER_ERROR, fault.message).into_response(),
     }
@@ -58,8 +83,8 @@ async fn metrics() -> Response {
 
 /// Ready once every route has left its start: those that wait are for the operator, not for the
 /// load balancer to restart.
-async fn ready(State(engines): State<Engines>) -> Response {
-    let starting = routes(&engines).into_iter().filter(|status| status.state.word() == "starting");
+async fn ready(State(running): State<Shared>) -> Response {
+    let starting = running.routes().into_iter().filter(|status| status.state.word() == "starting");
     let names = starting.map(|status| status.route.to_string()).collect::<Vec<_>>();
     match names.is_empty() {
         true => "ready".into_response(),
@@ -67,8 +92,8 @@ async fn ready(State(engines): State<Engines>) -> Response {
     }
 }
 
-async fn status(State(engines): State<Engines>) -> Json<Vec<RouteStatus>> {
-    Json(routes(&engines))
+async fn status(State(running): State<Shared>) -> Json<Vec<RouteStatus>> {
+    Json(running.routes())
 }
 
 #[derive(Deserialize)]
@@ -77,7 +102,7 @@ struct From {
 }
 
 async fn accept(
-    State(engines): State<Engines>,
+    State(running): State<Shared>,
     Path((pipeline, route)): Path<(String, String)>,
     Query(From { from }): Query<From>,
 ) -> Response {
@@ -87,10 +112,11 @@ async fn accept(
         Ok(place) => place,
         Err(failure) => return refused(StatusCode::UNPROCESSABLE_ENTITY, failure.0),
     };
-    let Some(engine) = engines.iter().find(|engine| engine.pipeline() == pipeline) else {
+    let engines = running.engines();
+    let Some(engine) = engines.get(&pipeline) else {
         return refused(StatusCode::NOT_FOUND, format!("This process runs no pipeline `{pipeline}`."));
     };
-    match engine.accept(&route, place.into()).await {
+    match engine.accept(&name, place.into()) {
         Ok(()) => {
             tracing::info!(route = name, from, "an operator accepted a gap");
             Json(json!({ "route": name, "from": from })).into_response()

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use broker::{Broker, TopicHandle};
 use bytes::Bytes;
 use engine::Shutdown;
-use schemas::registry::{Log, LogError, Server};
+use schemas::registry::server::{Log, LogError, Server};
 use tokio::net::TcpListener;
 
 use crate::failure::Failure;
@@ -112,12 +112,12 @@ struct TopicLog(TopicHandle);
 #[async_trait]
 impl Log for TopicLog {
     async fn append(&self, key: Bytes, value: Option<Bytes>) -> Result<u64, LogError> {
-        let offset = self.0.append(Some(key), value).await.map_err(|error| LogError::new(error.to_string()))?;
-        u64::try_from(offset).map_err(|_| LogError::new(format!("The broker gave the offset {offset}.")))
+        let offset = self.0.append(Some(key), value).await.map_err(|error| LogError(error.to_string()))?;
+        u64::try_from(offset).map_err(|_| LogError(format!("The broker gave the offset {offset}.")))
     }
 
     async fn read_all(&self) -> Result<Vec<(Bytes, Option<Bytes>)>, LogError> {
-        let failed = |error: broker::BrokerError| LogError::new(error.to_string());
+        let failed = |error: broker::BrokerError| LogError(error.to_string());
         let (mut all, mut from) = (Vec::new(), 0);
         loop {
             let records = self.0.read(from).await.map_err(failed)?;

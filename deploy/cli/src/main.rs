@@ -1,2 +1,68 @@
 //! The `passerelle` command.
-fn main() {}
+
+mod addresses;
+mod admin;
+mod arguments;
+mod catalogue;
+mod connectors;
+mod demo;
+mod embedded;
+mod examples;
+mod failure;
+mod files;
+mod logging;
+mod place;
+mod run;
+mod schemas;
+mod signals;
+mod standalone;
+mod status;
+mod tap;
+mod topics;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use failure::Outcome;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match execute(arguments) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(arguments: Arguments) -> Outcome {
+    // Commands that answer on the terminal log only what went wrong.
+    let quiet = !matches!(arguments.command, Command::Run(_) | Command::Broker(_));
+    logging::start(arguments.log_format, arguments.log.as_deref(), quiet)?;
+    // Whoever opens a TLS connection finds its cryptography; a second install would be the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| failure::Failure::new(format!("The process cannot start its threads: {error}.")))?;
+    runtime.block_on(run_command(arguments.command))
+}
+
+async fn run_command(command: Command) -> Outcome {
+    match command {
+        Command::Demo(options) => demo::run(options).await,
+        Command::Run(options) => run::run(&options.files).await,
+        Command::Status(address) => status::run(address).await,
+        Command::Accept(options) => status::accept(options).await,
+        Command::Topics(address) => topics::run(address).await,
+        Command::Tap(options) => tap::run(options).await,
+        Command::Schemas(command) => schemas::run(command).await,
+        Command::Broker(options) => standalone::run(&options).await,
+        Command::Check(options) => files::check(&options),
+        Command::Test(options) => examples::run(&options),
+        Command::Connectors(options) => connectors::run(&options),
+    }
+}

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use engine::options::Period;
+use engine::positions::Accept;
 
 use crate::failure::Failure;
 
@@ -34,6 +35,16 @@ impl Place {
         back.and_then(|back| Utc::now().checked_sub_signed(back)).map(Place::Time).ok_or_else(|| {
             Failure::new(format!("`{text}` is not a place in a topic: write `beginning`, `now`, a time such as 2026-01-31T08:00:00Z, or a length of time back such as 15m."))
         })
+    }
+}
+
+impl From<Place> for Accept {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::Beginning => Accept::Beginning,
+            Place::Now => Accept::Now,
+            Place::Time(time) => Accept::Time(time.timestamp_millis()),
+        }
     }
 }
 

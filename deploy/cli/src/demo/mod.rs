@@ -34,7 +34,7 @@ pub async fn run(options: Demo) -> Outcome {
     let before = erp.count();
     let listener = listen(folder.erp).await?;
     let serving = tokio::spawn(erp.clone().serve(listener, stop.clone()));
-    let running = Running::start(&[folder.path().join("orders.yaml")], Some(folder.path())).await?;
+    let running = Running::start(&[folder.path().join("orders.yaml")]).await?;
 
     introduce(&folder, &running, before);
     let shop = Shop {

@@ -1,0 +1,8 @@
+//! Everything that pipeline files can name.
+
+use engine::Catalogue;
+
+/// The lists of all crates of connectors.
+pub fn all() -> Catalogue {
+    Catalogue { sources: producers::all(), processors: processors::all(), sinks: sinks::all() }
+}

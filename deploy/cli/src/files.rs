@@ -1,0 +1,49 @@
+//! Reading pipeline files for a command.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use engine::configuration::{Loaded, Problem, draw_all, load};
+
+use crate::arguments::{Check, Files};
+use crate::catalogue;
+use crate::failure::{Failure, Outcome};
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Reads and checks files; shows warnings on standard error.
+///
+/// # Errors
+/// All mistakes, drawn.
+pub fn read(files: &[PathBuf]) -> Result<Loaded, Failure> {
+    let colour = std::io::stderr().is_terminal();
+    match load(files, &catalogue::all(), &environment) {
+        Ok(loaded) => {
+            if !loaded.warnings.is_empty() {
+                eprint!("{}", draw_all(&loaded.warnings, colour));
+            }
+            Ok(loaded)
+        }
+        Err(problems) => Err(Failure::new(draw_all(&problems, colour))),
+    }
+}
+
+/// `passerelle check`.
+pub fn check(options: &Check) -> Outcome {
+    let Files { files } = &options.files;
+    let problems = match load(files, &catalogue::all(), &environment) {
+        Ok(loaded) => loaded.warnings,
+        Err(problems) => problems,
+    };
+    let wrong = problems.iter().any(Problem::is_error);
+    if options.json {
+        let text = serde_json::to_string_pretty(&problems).map_err(|error| Failure::new(error.to_string()))?;
+        println!("{text}");
+    } else {
+        print!("{}", draw_all(&problems, std::io::stdout().is_terminal()));
+    }
+    Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
