@@ -32,9 +32,9 @@ impl Addresses {
     pub fn write(&self, data: &Path) -> Result<(), Failure> {
         let file = data.join(FILE);
         let text = serde_json::to_string_pretty(self).unwrap_or_default();
-        std::fs::create_dir_all(data)
-            .and_then(|()| std::fs::write(&file, text))
-            .map_err(|error| Failure::new(format!("The addresses cannot be written to {}: {error}.", file.display())))
+        std::fs::create_dir_all(data).and_then(|()| std::fs::write(&file, text)).map_err(|error| {
+            Failure::new(format!("The addresses cannot be written to {}: {error}.", file.display()))
+        })
     }
 
     /// Takes the addresses away again at a clean stop; those left by a crash are overwritten.
@@ -59,14 +59,23 @@ impl Addresses {
         let addresses = match (&told.kafka, &told.registry, found) {
             (Some(kafka), registry, found) => Self {
                 kafka: kafka.clone(),
-                registry: registry.clone().or(found.map(|found| found.registry)).unwrap_or_default(),
+                registry: registry
+                    .clone()
+                    .or(found.map(|found| found.registry))
+                    .unwrap_or_default(),
                 admin: None,
             },
             (None, Some(registry), Some(found)) => Self { registry: registry.clone(), ..found },
-            (None, Some(registry), None) => Self { kafka: String::new(), registry: registry.clone(), admin: None },
+            (None, Some(registry), None) => {
+                Self { kafka: String::new(), registry: registry.clone(), admin: None }
+            }
             (None, None, Some(found)) => found,
             (None, None, None) => {
-                let looked = directories.iter().map(|data| data.display().to_string()).collect::<Vec<_>>().join(", ");
+                let looked = directories
+                    .iter()
+                    .map(|data| data.display().to_string())
+                    .collect::<Vec<_>>()
+                    .join(", ");
                 return Err(Failure::new(format!(
                     "No running process was found (looked in: {looked}). Start one with `passerelle run FILE`, name its data directory with --data, or name the brokers with --kafka."
                 )));
@@ -96,7 +105,11 @@ impl Addresses {
     /// # Errors
     /// It is not known.
     pub fn admin(&self) -> Result<&str, Failure> {
-        known(self.admin.as_deref().unwrap_or_default(), "The operators' address is", "--data with the data directory of the running process")
+        known(
+            self.admin.as_deref().unwrap_or_default(),
+            "The operators' address is",
+            "--data with the data directory of the running process",
+        )
     }
 }
 
@@ -118,8 +131,15 @@ mod tests {
     #[test]
     fn a_command_finds_the_process_that_runs_with_the_same_data() {
         let data = tempfile::tempdir().unwrap();
-        assert!(Addresses::resolve(&told(data.path())).is_err_and(|failure| failure.0.contains("--kafka")));
-        let addresses = Addresses { kafka: "127.0.0.1:9092".into(), registry: "http://127.0.0.1:8081".into(), admin: None };
+        assert!(
+            Addresses::resolve(&told(data.path()))
+                .is_err_and(|failure| failure.0.contains("--kafka"))
+        );
+        let addresses = Addresses {
+            kafka: "127.0.0.1:9092".into(),
+            registry: "http://127.0.0.1:8081".into(),
+            admin: None,
+        };
         addresses.write(data.path()).unwrap();
         assert_eq!(Addresses::resolve(&told(data.path())).unwrap(), addresses);
         let elsewhere = Address { kafka: Some("k:1".into()), ..told(data.path()) };

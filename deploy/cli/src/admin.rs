@@ -34,7 +34,8 @@ impl Running {
 
     /// Stops the pipelines, all at once: each drains and commits.
     pub async fn shutdown(&self) {
-        let engines = std::mem::take(&mut *self.engines.write().unwrap_or_else(PoisonError::into_inner));
+        let engines =
+            std::mem::take(&mut *self.engines.write().unwrap_or_else(PoisonError::into_inner));
         futures::future::join_all(engines.into_values().map(Engine::shutdown)).await;
     }
 
@@ -53,11 +54,19 @@ type Shared = Arc<Running>;
 ///
 /// # Errors
 /// The address cannot be bound.
-pub async fn serve(address: SocketAddr, running: Arc<Running>, stop: Shutdown) -> Result<SocketAddr, Failure> {
+pub async fn serve(
+    address: SocketAddr,
+    running: Arc<Running>,
+    stop: Shutdown,
+) -> Result<SocketAddr, Failure> {
     let listener = TcpListener::bind(address).await.map_err(|error| {
-        Failure::new(format!("Cannot listen on {address} for operators (`admin: {{ listen: … }}`): {error}."))
+        Failure::new(format!(
+            "Cannot listen on {address} for operators (`admin: {{ listen: … }}`): {error}."
+        ))
     })?;
-    let bound = listener.local_addr().map_err(|error| Failure::new(format!("The operators' address is unknown: {error}.")))?;
+    let bound = listener
+        .local_addr()
+        .map_err(|error| Failure::new(format!("The operators' address is unknown: {error}.")))?;
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/health", get(|| async { "alive" }))
@@ -66,7 +75,8 @@ pub async fn serve(address: SocketAddr, running: Arc<Running>, stop: Shutdown) -
         .route("/routes/{pipeline}/{route}/accept", post(accept))
         .with_state(running);
     tokio::spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.requested().await });
+        let served = axum::serve(listener, router)
+            .with_graceful_shutdown(async move { stop.requested().await });
         if let Err(error) = served.await {
             tracing::error!(%error, "the operators' address ended");
         }
@@ -88,7 +98,8 @@ async fn ready(State(running): State<Shared>) -> Response {
     let names = starting.map(|status| status.route.to_string()).collect::<Vec<_>>();
     match names.is_empty() {
         true => "ready".into_response(),
-        false => (StatusCode::SERVICE_UNAVAILABLE, format!("starting: {}", names.join(", "))).into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, format!("starting: {}", names.join(", ")))
+            .into_response(),
     }
 }
 
@@ -107,14 +118,19 @@ async fn accept(
     Query(From { from }): Query<From>,
 ) -> Response {
     let name = format!("{pipeline}/{route}");
-    let refused = |status: StatusCode, message: String| (status, Json(json!({ "error": message }))).into_response();
+    let refused = |status: StatusCode, message: String| {
+        (status, Json(json!({ "error": message }))).into_response()
+    };
     let place = match Place::read(&from) {
         Ok(place) => place,
         Err(failure) => return refused(StatusCode::UNPROCESSABLE_ENTITY, failure.0),
     };
     let engines = running.engines();
     let Some(engine) = engines.get(&pipeline) else {
-        return refused(StatusCode::NOT_FOUND, format!("This process runs no pipeline `{pipeline}`."));
+        return refused(
+            StatusCode::NOT_FOUND,
+            format!("This process runs no pipeline `{pipeline}`."),
+        );
     };
     match engine.accept(&name, place.into()) {
         Ok(()) => {

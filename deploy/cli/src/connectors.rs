@@ -13,7 +13,11 @@ pub fn run(options: &Connectors) -> Outcome {
     let catalogue = catalogue::all();
     if options.json_schema {
         let schema = Grammar::of(&catalogue).json_schema();
-        println!("{}", serde_json::to_string_pretty(&schema).map_err(|error| Failure::new(error.to_string()))?);
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&schema)
+                .map_err(|error| Failure::new(error.to_string()))?
+        );
     } else if options.reference {
         print!("{}", reference(&catalogue));
     } else {
@@ -35,9 +39,24 @@ struct Entry {
 }
 
 fn entries(catalogue: &engine::Catalogue) -> Vec<Entry> {
-    let sources = catalogue.sources.iter().map(|one| Entry { name: one.name, role: "source", summary: one.summary, example: one.example });
-    let processors = catalogue.processors.iter().map(|one| Entry { name: one.name, role: "processor", summary: one.summary, example: one.example });
-    let sinks = catalogue.sinks.iter().map(|one| Entry { name: one.name, role: "sink", summary: one.summary, example: one.example });
+    let sources = catalogue.sources.iter().map(|one| Entry {
+        name: one.name,
+        role: "source",
+        summary: one.summary,
+        example: one.example,
+    });
+    let processors = catalogue.processors.iter().map(|one| Entry {
+        name: one.name,
+        role: "processor",
+        summary: one.summary,
+        example: one.example,
+    });
+    let sinks = catalogue.sinks.iter().map(|one| Entry {
+        name: one.name,
+        role: "sink",
+        summary: one.summary,
+        example: one.example,
+    });
     sources.chain(processors).chain(sinks).collect()
 }
 
@@ -46,11 +65,14 @@ fn list(all: &[Entry]) {
     for Entry { name, role, summary, .. } in all {
         println!("{name:<9}  {role:<9}  {summary}");
     }
-    println!("\n`passerelle connectors NAME` shows one with an example; docs/reference.md has every option.");
+    println!(
+        "\n`passerelle connectors NAME` shows one with an example; docs/reference.md has every option."
+    );
 }
 
 fn show(all: &[Entry], name: &str) -> Result<(), Failure> {
-    let Some(Entry { name, role, summary, example }) = all.iter().find(|entry| entry.name == name) else {
+    let Some(Entry { name, role, summary, example }) = all.iter().find(|entry| entry.name == name)
+    else {
         let names = all.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
         return Err(Failure::new(format!("There is no connector `{name}`; there are: {names}.")));
     };

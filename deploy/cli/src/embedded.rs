@@ -53,19 +53,26 @@ impl Embedded {
             Listen::Usual => (free(KAFKA), bind(REGISTRY).await.or(bind(any()).await)),
             Listen::At { kafka, registry } => (kafka, bind(registry).await),
         };
-        let registry = registry.map_err(|error| Failure::new(format!("The registry cannot listen: {error}.")))?;
+        let registry = registry
+            .map_err(|error| Failure::new(format!("The registry cannot listen: {error}.")))?;
         let mut config = broker::Config::new(data.join("broker"));
         config.listen = kafka;
-        let broker = Broker::start(config).await.map_err(|error| Failure::new(error.to_string()))?;
+        let broker =
+            Broker::start(config).await.map_err(|error| Failure::new(error.to_string()))?;
         let topic = schemas_topic(&broker).await?;
-        let server = Server::open(TopicLog(topic)).await.map_err(|error| Failure::new(format!("The registry cannot start: {error}.")))?;
+        let server = Server::open(TopicLog(topic))
+            .await
+            .map_err(|error| Failure::new(format!("The registry cannot start: {error}.")))?;
         let embedded = Self {
             kafka: broker.address(),
-            registry: registry.local_addr().map_err(|error| Failure::new(format!("The registry's address is unknown: {error}.")))?,
+            registry: registry.local_addr().map_err(|error| {
+                Failure::new(format!("The registry's address is unknown: {error}."))
+            })?,
             broker,
         };
         tokio::spawn(async move {
-            let served = axum::serve(registry, server.router()).with_graceful_shutdown(async move { stop.requested().await });
+            let served = axum::serve(registry, server.router())
+                .with_graceful_shutdown(async move { stop.requested().await });
             if let Err(error) = served.await {
                 tracing::error!(%error, "the registry ended");
             }
@@ -96,11 +103,16 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 }
 
 async fn schemas_topic(broker: &Broker) -> Result<TopicHandle, Failure> {
-    let failed = |error: broker::BrokerError| Failure::new(format!("The topic {SCHEMAS} cannot be opened: {error}."));
+    let failed = |error: broker::BrokerError| {
+        Failure::new(format!("The topic {SCHEMAS} cannot be opened: {error}."))
+    };
     match broker.topic(SCHEMAS) {
         Ok(topic) => Ok(topic),
         Err(_) => {
-            broker.create_topic(SCHEMAS, 1, &[("cleanup.policy", "compact")]).await.map_err(failed)?;
+            broker
+                .create_topic(SCHEMAS, 1, &[("cleanup.policy", "compact")])
+                .await
+                .map_err(failed)?;
             broker.topic(SCHEMAS).map_err(failed)
         }
     }
@@ -112,7 +124,8 @@ struct TopicLog(TopicHandle);
 #[async_trait]
 impl Log for TopicLog {
     async fn append(&self, key: Bytes, value: Option<Bytes>) -> Result<u64, LogError> {
-        let offset = self.0.append(Some(key), value).await.map_err(|error| LogError(error.to_string()))?;
+        let offset =
+            self.0.append(Some(key), value).await.map_err(|error| LogError(error.to_string()))?;
         u64::try_from(offset).map_err(|_| LogError(format!("The broker gave the offset {offset}.")))
     }
 

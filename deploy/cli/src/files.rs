@@ -40,7 +40,8 @@ pub fn check(options: &Check) -> Outcome {
     };
     let wrong = problems.iter().any(Problem::is_error);
     if options.json {
-        let text = serde_json::to_string_pretty(&problems).map_err(|error| Failure::new(error.to_string()))?;
+        let text = serde_json::to_string_pretty(&problems)
+            .map_err(|error| Failure::new(error.to_string()))?;
         println!("{text}");
     } else {
         print!("{}", draw_all(&problems, std::io::stdout().is_terminal()));

@@ -16,7 +16,8 @@ const DEFAULT: &str = "info,librdkafka=error,rdkafka=error,hyper=warn,reqwest=wa
 /// # Errors
 /// The filter cannot be read.
 pub fn start(format: LogFormat, filter: Option<&str>, quiet: bool) -> Result<(), Failure> {
-    let wish = filter.unwrap_or(if quiet { "warn,librdkafka=error,rdkafka=error" } else { DEFAULT });
+    let wish =
+        filter.unwrap_or(if quiet { "warn,librdkafka=error,rdkafka=error" } else { DEFAULT });
     let filter = EnvFilter::try_new(wish)
         .map_err(|error| Failure::new(format!("The log filter `{wish}` cannot be read: {error}. Write for example `info` or `engine=debug`.")))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

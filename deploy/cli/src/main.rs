@@ -44,10 +44,10 @@ fn execute(arguments: Arguments) -> Outcome {
     logging::start(arguments.log_format, arguments.log.as_deref(), quiet)?;
     // Whoever opens a TLS connection finds its cryptography; a second install would be the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| failure::Failure::new(format!("The process cannot start its threads: {error}.")))?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+            failure::Failure::new(format!("The process cannot start its threads: {error}."))
+        })?;
     runtime.block_on(run_command(arguments.command))
 }
 

@@ -31,7 +31,8 @@ impl Place {
         if let Ok(time) = DateTime::parse_from_rfc3339(text) {
             return Ok(Place::Time(time.to_utc()));
         }
-        let back = Period::parse(text).ok().and_then(|back| chrono::Duration::from_std(back.0).ok());
+        let back =
+            Period::parse(text).ok().and_then(|back| chrono::Duration::from_std(back.0).ok());
         back.and_then(|back| Utc::now().checked_sub_signed(back)).map(Place::Time).ok_or_else(|| {
             Failure::new(format!("`{text}` is not a place in a topic: write `beginning`, `now`, a time such as 2026-01-31T08:00:00Z, or a length of time back such as 15m."))
         })
@@ -56,7 +57,10 @@ mod tests {
     fn a_place_is_read_in_each_of_its_forms() {
         assert_eq!(Place::read("beginning").unwrap(), Place::Beginning);
         assert_eq!(Place::read("now").unwrap(), Place::Now);
-        assert_eq!(Place::read("1970-01-01T00:00:01Z").unwrap(), Place::Time(DateTime::from_timestamp(1, 0).unwrap()));
+        assert_eq!(
+            Place::read("1970-01-01T00:00:01Z").unwrap(),
+            Place::Time(DateTime::from_timestamp(1, 0).unwrap())
+        );
         assert!(matches!(Place::read("15m").unwrap(), Place::Time(time) if time < Utc::now()));
         assert!(Place::read("yesterday").is_err_and(|failure| failure.0.contains("beginning")));
         assert!(Place::read("9999999999y").is_err());

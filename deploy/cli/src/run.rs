@@ -26,7 +26,13 @@ pub async fn run(options: &Files) -> Outcome {
     let running = Running::start(&options.files).await?;
     let Addresses { kafka, registry, admin } = running.addresses();
     let admin = admin.as_deref().unwrap_or_default();
-    tracing::info!(milliseconds = started.elapsed().as_millis() as u64, kafka, registry, admin, "ready");
+    tracing::info!(
+        milliseconds = started.elapsed().as_millis() as u64,
+        kafka,
+        registry,
+        admin,
+        "ready"
+    );
     let signal = signals::stop().await;
     tracing::info!(signal, "stopping: draining what is under way");
     running.shutdown().await;
@@ -51,14 +57,19 @@ impl Running {
     pub async fn start(paths: &[PathBuf]) -> Result<Self, Failure> {
         let pipelines = files::read(paths)?.pipelines;
         // Files that run together say the same of brokers, registry, data and operators' address.
-        let Some(first) = pipelines.first() else { return Err(Failure::new("There is no pipeline to run.")) };
+        let Some(first) = pipelines.first() else {
+            return Err(Failure::new("There is no pipeline to run."));
+        };
         let (data, listen) = (first.data.clone(), first.admin.listen);
         let (stop, stopping) = ShutdownTrigger::new();
         let embedded = match first.kafka.is_none() || first.registry.is_none() {
             true => Some(Embedded::start(&data, Listen::Usual, stopping.clone()).await?),
             false => None,
         };
-        let kept = Kept { cluster: cluster(first, embedded.as_ref()), registry: registry(first, embedded.as_ref()) };
+        let kept = Kept {
+            cluster: cluster(first, embedded.as_ref()),
+            registry: registry(first, embedded.as_ref()),
+        };
         let metrics = Metrics::new()?;
         let engines = start(&pipelines, &kept, &metrics).await?;
         let running = Arc::new(admin::Running::new(engines, metrics));
@@ -95,20 +106,30 @@ struct Kept {
 }
 
 fn cluster(pipeline: &Pipeline, embedded: Option<&Embedded>) -> Cluster {
-    let own = || Cluster::new(embedded.map(|embedded| embedded.kafka.to_string()).unwrap_or_default());
+    let own =
+        || Cluster::new(embedded.map(|embedded| embedded.kafka.to_string()).unwrap_or_default());
     pipeline.cluster().unwrap_or_else(own)
 }
 
 /// The embedded registry's schemas are not kept on disk: a data directory that was emptied would
 /// give its ids a second meaning.
 fn registry(pipeline: &Pipeline, embedded: Option<&Embedded>) -> RegistryConfig {
-    let own = || RegistryConfig::new(embedded.map(|embedded| format!("http://{}", embedded.registry)).unwrap_or_default());
+    let own = || {
+        RegistryConfig::new(
+            embedded.map(|embedded| format!("http://{}", embedded.registry)).unwrap_or_default(),
+        )
+    };
     pipeline.registry_config().unwrap_or_else(own)
 }
 
 /// Starts every pipeline, then waits for all of them.
-async fn start(pipelines: &[Pipeline], kept: &Kept, metrics: &Metrics) -> Result<BTreeMap<String, Engine>, Failure> {
-    let client = Registry::new(kept.registry.clone()).map_err(|error| Failure::new(error.to_string()))?;
+async fn start(
+    pipelines: &[Pipeline],
+    kept: &Kept,
+    metrics: &Metrics,
+) -> Result<BTreeMap<String, Engine>, Failure> {
+    let client =
+        Registry::new(kept.registry.clone()).map_err(|error| Failure::new(error.to_string()))?;
     let (catalogue, shared) = (catalogue::all(), Shared::default());
     let mut engines = BTreeMap::new();
     for pipeline in pipelines {

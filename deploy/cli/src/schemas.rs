@@ -21,12 +21,16 @@ pub async fn run(command: Schemas) -> Outcome {
 
 fn client(address: &Address) -> Result<Registry, Failure> {
     let addresses = Addresses::resolve(address)?;
-    Registry::new(RegistryConfig::new(addresses.registry()?)).map_err(|error| Failure::new(error.to_string()))
+    Registry::new(RegistryConfig::new(addresses.registry()?))
+        .map_err(|error| Failure::new(error.to_string()))
 }
 
 fn read(file: &Path) -> Result<Schema, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| Failure::new(format!("The schema {} cannot be read: {error}.", file.display())))?;
-    Schema::parse(&text).map_err(|error| Failure::new(format!("{} is not an Avro schema: {error}", file.display())))
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Failure::new(format!("The schema {} cannot be read: {error}.", file.display()))
+    })?;
+    Schema::parse(&text)
+        .map_err(|error| Failure::new(format!("{} is not an Avro schema: {error}", file.display())))
 }
 
 async fn list(address: &Address) -> Outcome {
@@ -38,20 +42,34 @@ async fn list(address: &Address) -> Outcome {
     for subject in subjects {
         let latest = registry.latest(&subject).await.map_err(failed)?;
         let level = registry.compatibility_level(&subject).await.map_err(failed)?;
-        println!("{subject:width$}  {:<7}  {:<6}  {:<19}  {}", latest.version, latest.id, level.to_string(), latest.schema.fullname().unwrap_or_default());
+        println!(
+            "{subject:width$}  {:<7}  {:<6}  {:<19}  {}",
+            latest.version,
+            latest.id,
+            level.to_string(),
+            latest.schema.fullname().unwrap_or_default()
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
 
 async fn check(file: &SchemaFile) -> Outcome {
     let (registry, schema) = (client(&file.address)?, read(&file.schema)?);
-    match registry.check(&file.subject, &schema).await.map_err(|error| Failure::new(error.to_string()))? {
+    match registry
+        .check(&file.subject, &schema)
+        .await
+        .map_err(|error| Failure::new(error.to_string()))?
+    {
         Verdict::Compatible => {
             println!("{} may become the next version of {}.", file.schema.display(), file.subject);
             Ok(ExitCode::SUCCESS)
         }
         Verdict::Incompatible(reasons) => {
-            println!("{} may not become the next version of {}:", file.schema.display(), file.subject);
+            println!(
+                "{} may not become the next version of {}:",
+                file.schema.display(),
+                file.subject
+            );
             reasons.iter().for_each(|reason| println!("  - {reason}"));
             Ok(ExitCode::FAILURE)
         }
@@ -60,7 +78,10 @@ async fn check(file: &SchemaFile) -> Outcome {
 
 async fn register(file: &SchemaFile) -> Outcome {
     let (registry, schema) = (client(&file.address)?, read(&file.schema)?);
-    let id = registry.register(&file.subject, &schema).await.map_err(|error| Failure::new(error.to_string()))?;
+    let id = registry
+        .register(&file.subject, &schema)
+        .await
+        .map_err(|error| Failure::new(error.to_string()))?;
     println!("{} is registered under {} with the id {id}.", file.schema.display(), file.subject);
     Ok(ExitCode::SUCCESS)
 }

@@ -15,9 +15,18 @@ pub async fn run(options: &Broker) -> Outcome {
     let (stop, stopping) = ShutdownTrigger::new();
     let listen = Listen::At { kafka: options.listen, registry: options.registry };
     let embedded = Embedded::start(&options.data, listen, stopping).await?;
-    let addresses = Addresses { kafka: embedded.kafka.to_string(), registry: format!("http://{}", embedded.registry), admin: None };
+    let addresses = Addresses {
+        kafka: embedded.kafka.to_string(),
+        registry: format!("http://{}", embedded.registry),
+        admin: None,
+    };
     addresses.write(&options.data)?;
-    println!("broker    {}\nregistry  {}\ndata      {}", addresses.kafka, addresses.registry, options.data.display());
+    println!(
+        "broker    {}\nregistry  {}\ndata      {}",
+        addresses.kafka,
+        addresses.registry,
+        options.data.display()
+    );
     signals::stop().await;
     Addresses::remove(&options.data);
     stop.trigger();

@@ -27,11 +27,18 @@ pub async fn run(address: Address) -> Outcome {
     let url = format!("http://{}/status", Addresses::resolve(&address)?.admin()?);
     let answer = client()?.get(&url).send().await.map_err(|error| unreachable(&url, &error))?;
     let body = answer.bytes().await.map_err(|error| unreachable(&url, &error))?;
-    let routes: Vec<Route> = serde_json::from_slice(&body).map_err(|error| Failure::new(format!("{url} answers something else than routes: {error}.")))?;
-    let width = routes.iter().map(|route| route.route.len()).max().unwrap_or_default().max("ROUTE".len());
+    let routes: Vec<Route> = serde_json::from_slice(&body).map_err(|error| {
+        Failure::new(format!("{url} answers something else than routes: {error}."))
+    })?;
+    let width =
+        routes.iter().map(|route| route.route.len()).max().unwrap_or_default().max("ROUTE".len());
     println!("{:width$}  ROLE       STATE          LAG", "ROUTE");
     for Route { route, role, state, reason, lag_events, lag_seconds } in routes {
-        let lag = if role == "source" { String::new() } else { format!("{lag_events} events, {lag_seconds:.1} s") };
+        let lag = if role == "source" {
+            String::new()
+        } else {
+            format!("{lag_events} events, {lag_seconds:.1} s")
+        };
         println!("{route:width$}  {role:<9}  {state:<9}  {lag:>22}");
         if let Some(reason) = reason {
             println!("{:width$}    {reason}", "");
@@ -52,7 +59,9 @@ pub async fn accept(options: Accept) -> Outcome {
         println!("{} goes on from {}.", options.route, options.from);
         return Ok(ExitCode::SUCCESS);
     }
-    let told = serde_json::from_str::<serde_json::Value>(&body).ok().and_then(|body| Some(body["error"].as_str()?.to_owned()));
+    let told = serde_json::from_str::<serde_json::Value>(&body)
+        .ok()
+        .and_then(|body| Some(body["error"].as_str()?.to_owned()));
     Err(Failure::new(format!("{} was not changed: {}", options.route, told.unwrap_or(body))))
 }
 

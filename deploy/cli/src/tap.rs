@@ -27,12 +27,14 @@ pub async fn run(options: Tap) -> Outcome {
         Place::Now => ReadFrom::Now,
         Place::Time(time) => ReadFrom::Time(time.timestamp_millis()),
     };
-    let registry = addresses.registry().ok().and_then(|url| Registry::new(RegistryConfig::new(url)).ok());
+    let registry =
+        addresses.registry().ok().and_then(|url| Registry::new(RegistryConfig::new(url)).ok());
     let mut payloads = Payloads { registry, decoders: Default::default() };
     // The reader blocks, so it has a thread of its own; a full channel holds it back.
     let (sender, mut events) = tokio::sync::mpsc::channel(100);
     let Tap { topic, no_follow, .. } = options;
-    let reading = tokio::task::spawn_blocking(move || read(&cluster, &topic, from, no_follow, &sender));
+    let reading =
+        tokio::task::spawn_blocking(move || read(&cluster, &topic, from, no_follow, &sender));
     let mut left = options.count.unwrap_or(u64::MAX);
     while left > 0 {
         let Some(event) = events.recv().await else { break };
@@ -51,7 +53,13 @@ pub async fn run(options: Tap) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(cluster: &Cluster, topic: &str, from: ReadFrom, no_follow: bool, events: &tokio::sync::mpsc::Sender<Event>) -> Result<(), Failure> {
+fn read(
+    cluster: &Cluster,
+    topic: &str,
+    from: ReadFrom,
+    no_follow: bool,
+    events: &tokio::sync::mpsc::Sender<Event>,
+) -> Result<(), Failure> {
     let mut reader = Reader::open(cluster, topic, from)?;
     while !events.is_closed() {
         match reader.next(LOOK)? {
@@ -78,7 +86,10 @@ impl Payloads {
     async fn show(&mut self, event: &Event) -> Json {
         let mut headers = Map::new();
         for (name, value) in event.headers.iter() {
-            headers.insert(name.to_owned(), value.map_or(Json::Null, |value| String::from_utf8_lossy(value).into()));
+            headers.insert(
+                name.to_owned(),
+                value.map_or(Json::Null, |value| String::from_utf8_lossy(value).into()),
+            );
         }
         json!({
             "topic": &*event.topic,
@@ -107,11 +118,12 @@ impl Payloads {
     }
 
     async fn decode(&mut self, payload: &[u8]) -> Result<Json, String> {
-        let (id, body) = wire::split(payload).map_err(|error| error.to_string())?;
+        let (wire::SchemaId(id), body) = wire::split(payload).map_err(|error| error.to_string())?;
         if !self.decoders.contains_key(&id) {
             let registry = self.registry.as_ref().ok_or("no registry is known: give --registry")?;
             let schema = registry.schema(id).await.map_err(|error| error.to_string())?;
-            self.decoders.insert(id, Decoder::new(&schema, None).map_err(|error| error.to_string())?);
+            self.decoders
+                .insert(id, Decoder::new(&schema, None).map_err(|error| error.to_string())?);
         }
         let decoder = self.decoders.get(&id).ok_or("no decoder")?;
         let value: Value = decoder.decode(body).map_err(|error| error.to_string())?;

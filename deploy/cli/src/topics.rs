@@ -12,7 +12,8 @@ use crate::failure::Outcome;
 pub async fn run(address: Address) -> Outcome {
     let addresses = Addresses::resolve(&address)?;
     let topics = Admin::new(&Cluster::new(addresses.kafka()?))?.list().await?;
-    let width = topics.iter().map(|topic| topic.name.len()).max().unwrap_or_default().max("TOPIC".len());
+    let width =
+        topics.iter().map(|topic| topic.name.len()).max().unwrap_or_default().max("TOPIC".len());
     println!("{:width$}  PARTITIONS      EVENTS", "TOPIC");
     for topic in topics {
         println!("{:width$}  {:>10}  {:>10}", topic.name, topic.partitions, topic.events);

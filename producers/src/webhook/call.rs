@@ -172,46 +172,34 @@ fn hash_of(body: &[u8]) -> String {
 }
 
 fn one_text(program: &Program, event: &Event, value: &Value) -> Result<String, Fault> {
-    match program.run(event, value)? {
-        Value::Bytes(text) if !text.is_empty() => String::from_utf8(text.to_vec()).map_err(|_| {
-            Fault::data("not_text", "The expression gives bytes that are not UTF-8 text.")
-        }),
-        Value::Integer(number) => Ok(number.to_string()),
-        other => Err(Fault::data(
+    let given = program.run(event, value)?;
+    match (given.as_integer(), given.to_str_lossy()) {
+        (Some(number), _) => Ok(number.to_string()),
+        (None, Some(text)) if !text.is_empty() => Ok(text.into_owned()),
+        _ => Err(Fault::data(
             "not_text",
-            format!("The expression gives {} where a text is needed.", kind_word(&other)),
+            format!("The expression gives {} where a text is needed.", given.kind_str()),
         )),
     }
 }
 
 fn time_of(program: &Program, event: &Event, value: &Value) -> Result<Option<i64>, Fault> {
-    match program.run(event, value)? {
-        Value::Timestamp(time) => Ok(Some(time.timestamp_millis())),
+    let given = program.run(event, value)?;
+    let wrong = |what: String| {
+        Fault::data("not_a_time", format!("The expression for `time` gives {what}."))
+    };
+    match &given {
         Value::Null => Ok(None),
-        Value::Integer(milliseconds) => Ok(Some(milliseconds)),
-        Value::Bytes(text) => chrono::DateTime::parse_from_rfc3339(&String::from_utf8_lossy(&text))
-            .map(|time| Some(time.timestamp_millis()))
-            .map_err(|error| {
-                Fault::data(
-                    "not_a_time",
-                    format!("The expression for `time` gives no RFC 3339 time: {error}."),
-                )
-            }),
-        other => Err(Fault::data(
-            "not_a_time",
-            format!("The expression for `time` gives {}.", kind_word(&other)),
-        )),
-    }
-}
-
-fn kind_word(value: &Value) -> &'static str {
-    match value {
-        Value::Bytes(_) => "an empty text",
-        Value::Null => "null",
-        Value::Object(_) => "an object",
-        Value::Array(_) => "an array",
-        Value::Boolean(_) => "a boolean",
-        _ => "something else",
+        Value::Timestamp(time) => Ok(Some(time.timestamp_millis())),
+        Value::Integer(milliseconds) => Ok(Some(*milliseconds)),
+        other => {
+            let text = other
+                .to_str_lossy()
+                .ok_or_else(|| wrong(format!("{}, not a time", other.kind_str())))?;
+            chrono::DateTime::parse_from_rfc3339(&text)
+                .map(|time| Some(time.timestamp_millis()))
+                .map_err(|error| wrong(format!("no RFC 3339 time: {error}")))
+        }
     }
 }
 

@@ -70,7 +70,9 @@ impl Erp {
             .route("/sales", post(sell).get(list))
             .route("/sales/{id}", get(show))
             .with_state(self);
-        axum::serve(listener, router).with_graceful_shutdown(async move { stop.requested().await }).await
+        axum::serve(listener, router)
+            .with_graceful_shutdown(async move { stop.requested().await })
+            .await
     }
 
     /// Books a sale once for its order id.
@@ -99,11 +101,18 @@ impl Erp {
 async fn sell(State(erp): State<Erp>, Json(sale): Json<Value>) -> Answer {
     tokio::time::sleep(ANSWER_TIME).await;
     if text(&sale, "web_id").is_empty() {
-        return (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "error": "A sale needs the order's id in `web_id`." })));
+        return (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            Json(json!({ "error": "A sale needs the order's id in `web_id`." })),
+        );
     }
     match erp.book(sale) {
-        Ok((status, sale)) => (status, Json(json!({ "number": sale["number"], "state": "processing" }))),
-        Err(error) => (StatusCode::INSUFFICIENT_STORAGE, Json(json!({ "error": error.to_string() }))),
+        Ok((status, sale)) => {
+            (status, Json(json!({ "number": sale["number"], "state": "processing" })))
+        }
+        Err(error) => {
+            (StatusCode::INSUFFICIENT_STORAGE, Json(json!({ "error": error.to_string() })))
+        }
     }
 }
 
@@ -116,7 +125,9 @@ async fn show(State(erp): State<Erp>, Segment(id): Segment<String>) -> Answer {
     let books = erp.books.lock().unwrap_or_else(PoisonError::into_inner);
     match books.sales.get(&id) {
         Some(sale) => (StatusCode::OK, Json(sale.clone())),
-        None => (StatusCode::NOT_FOUND, Json(json!({ "error": format!("No sale for order {id}.") }))),
+        None => {
+            (StatusCode::NOT_FOUND, Json(json!({ "error": format!("No sale for order {id}.") })))
+        }
     }
 }
 

@@ -31,7 +31,9 @@ impl Folder {
     /// # Errors
     /// It cannot be written.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        Self::prepare(path).map_err(|error| Failure::new(format!("The demo cannot use the folder {}: {error}.", path.display())))
+        Self::prepare(path).map_err(|error| {
+            Failure::new(format!("The demo cannot use the folder {}: {error}.", path.display()))
+        })
     }
 
     fn prepare(path: &Path) -> std::io::Result<Self> {
@@ -69,7 +71,9 @@ fn keep(file: &Path, text: impl FnOnce() -> String) -> std::io::Result<String> {
 
 /// The port, or another one if it is taken.
 fn free(port: u16) -> u16 {
-    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|listener| listener.local_addr());
+    let bind = |port| {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|listener| listener.local_addr())
+    };
     bind(port).or_else(|_| bind(0)).map_or(port, |address| address.port())
 }
 

@@ -38,7 +38,10 @@ impl Journey {
     /// The ERP has this order: prints it with the time since the shop sent it.
     pub fn landed(&self, landing: &Landing<'_>) {
         let left = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(landing.order);
-        let latency = left.map_or_else(|| "      ".to_owned(), |left| format!("{:>3} ms", left.elapsed().as_millis()));
+        let latency = left.map_or_else(
+            || "      ".to_owned(),
+            |left| format!("{:>3} ms", left.elapsed().as_millis()),
+        );
         let time = chrono::Local::now().format("%H:%M:%S");
         let Landing { order, customer, lines, total, sale } = landing;
         let plural = if *lines == 1 { " " } else { "s" };

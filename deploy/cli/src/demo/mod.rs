@@ -29,8 +29,12 @@ pub async fn run(options: Demo) -> Outcome {
     let folder = Folder::open(&options.directory)?;
     let journey = Journey::default();
     let (trigger, stop) = ShutdownTrigger::new();
-    let erp = Erp::open(&folder.path().join("erp.jsonl"), journey.clone())
-        .map_err(|error| Failure::new(format!("The ERP's books in {} cannot be opened: {error}.", folder.path().display())))?;
+    let erp = Erp::open(&folder.path().join("erp.jsonl"), journey.clone()).map_err(|error| {
+        Failure::new(format!(
+            "The ERP's books in {} cannot be opened: {error}.",
+            folder.path().display()
+        ))
+    })?;
     let before = erp.count();
     let listener = listen(folder.erp).await?;
     let serving = tokio::spawn(erp.clone().serve(listener, stop.clone()));
@@ -45,7 +49,11 @@ pub async fn run(options: Demo) -> Outcome {
     let selling = tokio::spawn(shop.run(journey, options.orders, stop.clone()));
     let enough = async {
         match options.orders {
-            Some(orders) => while ((erp.count() - before) as u64) < orders { tokio::time::sleep(LOOK).await },
+            Some(orders) => {
+                while ((erp.count() - before) as u64) < orders {
+                    tokio::time::sleep(LOOK).await
+                }
+            }
             None => std::future::pending().await,
         }
     };
@@ -88,5 +96,7 @@ fn introduce(folder: &Folder, running: &Running, before: usize) {
     println!("\nSend an order by hand:\n");
     println!("  curl http://{webhooks}/by-hand -d @{}", folder.path().join("order.json").display());
     println!("\nFollow a topic:\n\n  passerelle tap erp.sales --data {}", folder.path().display());
-    println!("\nOrders as they land in the ERP, with the time since the shop sent them (Ctrl-C stops):\n");
+    println!(
+        "\nOrders as they land in the ERP, with the time since the shop sent them (Ctrl-C stops):\n"
+    );
 }

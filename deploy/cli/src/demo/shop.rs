@@ -29,8 +29,12 @@ const CUSTOMERS: [(&str, &str, &str, &str); 5] = [
 ];
 
 /// Price in cents.
-const PRODUCTS: [(&str, &str, u32); 4] =
-    [("SKU-1", "Notebook", 1_000), ("SKU-2", "Compass", 2_550), ("SKU-3", "Slide rule", 12_990), ("SKU-4", "Chalk", 199)];
+const PRODUCTS: [(&str, &str, u32); 4] = [
+    ("SKU-1", "Notebook", 1_000),
+    ("SKU-2", "Compass", 2_550),
+    ("SKU-3", "Slide rule", 12_990),
+    ("SKU-4", "Chalk", 199),
+];
 
 /// The shop.
 pub struct Shop {
@@ -47,11 +51,21 @@ impl Shop {
     ///
     /// # Errors
     /// The counter cannot be written, or the secret is not one.
-    pub async fn run(self, journey: Journey, limit: Option<u64>, stop: Shutdown) -> Result<(), String> {
-        let client = reqwest::Client::builder().no_proxy().build().map_err(|error| format!("The shop has no HTTP client: {error}."))?;
+    pub async fn run(
+        self,
+        journey: Journey,
+        limit: Option<u64>,
+        stop: Shutdown,
+    ) -> Result<(), String> {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .map_err(|error| format!("The shop has no HTTP client: {error}."))?;
         let mut sent = 0;
         while limit.is_none_or(|limit| sent < limit) && !stop.is_requested() {
-            let number = next_number(&self.folder).map_err(|error| format!("The shop cannot write in {}: {error}.", self.folder.display()))?;
+            let number = next_number(&self.folder).map_err(|error| {
+                format!("The shop cannot write in {}: {error}.", self.folder.display())
+            })?;
             let order = order(number);
             journey.left_the_shop(&format!("O-{number}"));
             self.send(&client, &order, &stop).await?;
@@ -65,11 +79,17 @@ impl Shop {
     }
 
     /// Sends one order, with the same id until it is acknowledged.
-    async fn send(&self, client: &reqwest::Client, order: &Value, stop: &Shutdown) -> Result<(), String> {
+    async fn send(
+        &self,
+        client: &reqwest::Client,
+        order: &Value,
+        stop: &Shutdown,
+    ) -> Result<(), String> {
         let body = order.to_string();
         let id = format!("msg_{}", order["id"].as_str().unwrap_or_default());
         loop {
-            let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            let timestamp =
+                SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             let signature = sign(&self.secret, &id, timestamp, body.as_bytes())?;
             let call = client
                 .post(&self.url)
@@ -80,8 +100,12 @@ impl Shop {
                 .body(body.clone());
             match call.send().await {
                 Ok(answer) if answer.status().is_success() => return Ok(()),
-                Ok(answer) => tracing::warn!(order = %id, status = %answer.status(), "the shop's order was not taken; it sends it again"),
-                Err(error) => tracing::warn!(order = %id, %error, "the shop's order was not taken; it sends it again"),
+                Ok(answer) => {
+                    tracing::warn!(order = %id, status = %answer.status(), "the shop's order was not taken; it sends it again")
+                }
+                Err(error) => {
+                    tracing::warn!(order = %id, %error, "the shop's order was not taken; it sends it again")
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(AGAIN) => {}
@@ -110,7 +134,8 @@ pub fn new_secret() -> String {
 /// The next order's number. It is written before the order is sent, so that no number is used twice.
 fn next_number(folder: &Path) -> std::io::Result<u64> {
     let file = folder.join("shop.next");
-    let number = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1);
+    let number =
+        std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1);
     std::fs::write(&file, (number + 1).to_string())?;
     Ok(number)
 }
