@@ -12,9 +12,14 @@ erp_port := "18070"
 default:
     @just --list
 
+# Every check, the cheap ones first.
+ci: format readme lint deny registry-client foreign-tools conformance journey
+
 # Formatting, as rustfmt.toml says.
 format:
     cargo fmt --all --check
+
+# (Commands name the whole workspace: with `-p` cargo resolves other features, and builds everything anew.)
 
 # Clippy with the limits of clippy.toml, on everything.
 lint:
@@ -30,24 +35,25 @@ test:
 
 # The README's two commands, in a clean clone with an empty target directory and a bare environment.
 readme:
-    tests/bare
+    rm -rf target/readme
+    tests/bare target/readme
 
 # The conformance suite on a real Apache Kafka.
 conformance: kafka
-    PASSERELLE_TEST_KAFKA=127.0.0.1:{{ kafka_port }} cargo test -p tests --test conformance -- --nocapture
+    PASSERELLE_TEST_KAFKA=127.0.0.1:{{ kafka_port }} cargo test --workspace --test conformance -- --nocapture
 
 # Kafka's own tools and kcat on the embedded broker.
 foreign-tools:
-    PASSERELLE_TEST_KAFKA_TOOLS={{ justfile_directory() }}/tests/kafka/kafka cargo test -p tests --test foreign_tools -- --nocapture
+    PASSERELLE_TEST_KAFKA_TOOLS={{ justfile_directory() }}/tests/kafka/kafka cargo test --workspace --test foreign_tools -- --nocapture
 
 # An independent registry client on the embedded registry.
 registry-client:
-    PASSERELLE_PYTHON={{ tools }}/python/bin/python cargo test -p schemas -- --nocapture confluent
+    PASSERELLE_PYTHON={{ tools }}/python/bin/python cargo test --workspace --test registry_clients -- --nocapture
 
 # Signed webhooks of a real payment service, on a real Kafka, to a real ERP.
 journey: kafka erp
     PASSERELLE_TEST_KAFKA=127.0.0.1:{{ kafka_port }} PASSERELLE_TEST_ERP={{ erp_directory }} PASSERELLE_PYTHON={{ tools }}/python/bin/python \
-        cargo test -p passerelle --test journey -- --nocapture
+        cargo test --workspace --test journey -- --nocapture
 
 # A real Apache Kafka on {{ kafka_port }}, if it does not run yet.
 kafka:
