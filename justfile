@@ -1,7 +1,5 @@
 # The one list of checks; CI calls it. `just` shows the recipes, `just ci` runs them all.
 
-export RUSTFLAGS := env("RUSTFLAGS", "")
-
 # Where tools and servers that only tests need are put.
 tools := justfile_directory() / "target/tools"
 kafka_directory := justfile_directory() / "target/kafka"
