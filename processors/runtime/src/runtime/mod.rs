@@ -75,9 +75,16 @@ impl Engine {
         let mut started = self.started.clone();
         let gone = || Err(Fault::internal("startup", "The engine's own task is gone."));
         match started.wait_for(Option::is_some).await {
-            Ok(result) => result.clone().unwrap_or_else(gone),
-            Err(_) => gone(),
+            Ok(result) => result.clone().unwrap_or_else(gone)?,
+            Err(_) => return gone(),
         }
+        for RouteStatus { route, .. } in self.statuses() {
+            if let Some(mut route) = self.watch(&route) {
+                // An error means that the route is gone: it starts no more.
+                let _ = route.wait_for(|(state, _)| *state != State::Starting).await;
+            }
+        }
+        Ok(())
     }
 
     /// What each route is doing, by name.
