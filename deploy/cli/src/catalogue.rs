@@ -56,7 +56,10 @@ mod tests {
             std::fs::write(&file, &expected).unwrap();
         }
         let written = std::fs::read_to_string(&file).unwrap_or_default();
-        assert!(written == expected, "docs/reference.md is not what the connectors declare: run UPDATE_DOCS=1 cargo test -p passerelle reference");
+        assert!(
+            written == expected,
+            "docs/reference.md is not what the connectors declare: run UPDATE_DOCS=1 cargo test -p passerelle reference"
+        );
     }
 
     #[test]

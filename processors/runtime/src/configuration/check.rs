@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -132,7 +131,7 @@ impl<'a> Checker<'a> {
             registry: self.section::<Registry>("registry", &whole),
             http: self.listen.clone(),
             admin: self.section::<Admin>("admin", &whole).unwrap_or_default(),
-            data: PathBuf::from(data),
+            data: self.file.folder().join(data),
             topics,
             sources: sources?,
             processors: processors?,

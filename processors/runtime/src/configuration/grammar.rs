@@ -160,7 +160,7 @@ fn file() -> Json {
             "admin": schema_of::<Admin>(),
             "data": {
                 "type": "string",
-                "description": "The folder for what is kept on disk: the embedded broker's files, schemas by id.",
+                "description": "The folder for what is kept on disk, from the file's own folder: the embedded broker's files, schemas by id.",
                 "default": "passerelle-data",
             },
             "connections": map_of("Applications, by a name of yours: one connector each, with address and credentials.", any_map.clone()),
