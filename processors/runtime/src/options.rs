@@ -218,9 +218,20 @@ impl JsonSchema for Listen {
 }
 
 impl fmt::Display for Period {
+    /// To the millisecond.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = humantime::format_duration(self.0).to_string();
-        f.write_str(&text.replace(' ', ""))
+        let mut left = self.0.as_millis();
+        if left == 0 {
+            return f.write_str("0s");
+        }
+        let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+        for (millis, unit) in units {
+            if left >= millis {
+                write!(f, "{}{unit}", left / millis)?;
+            }
+            left %= millis;
+        }
+        Ok(())
     }
 }
 
@@ -274,7 +285,7 @@ mod tests {
         for text in ["64KiB", "16MiB", "1500", "0"] {
             assert_eq!(Size::parse(text).unwrap().to_string(), text);
         }
-        for text in ["200ms", "15m", "1h30m"] {
+        for text in ["200ms", "15m", "1h30m", "7d", "0s"] {
             assert_eq!(Period::parse(text).unwrap().to_string(), text);
         }
     }

@@ -199,7 +199,13 @@ impl Page<'_> {
                 branches.iter().filter_map(|one| one.get("const")?.as_str()).collect();
             return match words.len() == branches.len() {
                 true => format!("`{}`", words.join("`, `")),
-                false => "one of".to_owned(),
+                false if branches.iter().any(|one| one.get("properties").is_some()) => {
+                    "one of".to_owned()
+                }
+                false => {
+                    let kinds = branches.iter().map(|one| self.kind(&self.resolved(one)));
+                    kinds.collect::<Vec<_>>().join(" or ")
+                }
             };
         }
         let listed: Vec<_> = words(schema.get("enum")).collect();
@@ -275,6 +281,7 @@ fn words(list: Option<&Json>) -> impl Iterator<Item = &str> {
 fn shown_default(default: &Json) -> Option<String> {
     match default {
         Json::Null => None,
+        Json::String(text) if text.is_empty() => None,
         Json::String(text) => Some(text.clone()),
         // Its fields show their own.
         Json::Object(_) => None,

@@ -252,7 +252,8 @@ impl<'a> Validation<'a> {
         if count < least || count > most {
             let wanted =
                 if count < least { format!("at least {least}") } else { format!("at most {most}") };
-            let cause = format!("{} has {count} items, and needs {wanted}", place.noun);
+            let items = if count == 1 { "item" } else { "items" };
+            let cause = format!("{} has {count} {items}, and needs {wanted}", place.noun);
             self.wrong(node.span.clone(), "wrong_length", cause, "");
         }
         let free = Json::Bool(true);

@@ -138,6 +138,10 @@ impl<'a> Checker<'a> {
         } else {
             let cause = format!("`{topic}` is written with Avro, and declares no schema");
             self.wrong(span, "schema_needed", cause, hint);
+            if source {
+                // What reads it without the schema has mistakes that the schema will mend.
+                self.contracts.insert(topic, Contract::Broken);
+            }
         }
     }
 }

@@ -117,7 +117,7 @@ fn a_type_that_holds_itself_is_followed() {
         wrong::<Tree>("{ value: 1, children: [{ value: 2, children: [{ valu: 3 }] }], pair: [a] }"),
         [
             "1:49 unknown_field: unknown field `valu` in item 1 of `children`",
-            "1:70 wrong_length: `pair` has 1 items, and needs at least 2",
+            "1:70 wrong_length: `pair` has 1 item, and needs at least 2",
         ]
     );
 }
