@@ -29,12 +29,19 @@ mod tests {
         sources.chain(processors).chain(sinks).collect()
     }
 
+    /// The pipeline of the README.
+    fn readme() -> &'static str {
+        let readme = include_str!("../../../README.md");
+        let block = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+        block.expect("the README shows a pipeline")
+    }
+
     #[test]
-    fn every_connectors_example_passes_the_check() {
+    fn every_example_passes_the_check() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("order.avsc"), schemas::events::ORDER).unwrap();
         std::fs::write(folder.path().join("sale.avsc"), schemas::events::SALE).unwrap();
-        for (name, example) in examples() {
+        for (name, example) in examples().into_iter().chain([("README", readme())]) {
             let file = folder.path().join(format!("{name}.yaml"));
             std::fs::write(&file, example).unwrap();
             if let Err(problems) = load(&[file], &all(), &environment) {
