@@ -46,6 +46,16 @@ pub struct Remembered {
     pub topic: String,
     /// How many of its partitions have started.
     pub partitions: i32,
+    /// The topic's own id then, if the brokers told it: one created anew has another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
+}
+
+impl Remembered {
+    /// Whether the topic is known to be another one than then.
+    pub fn is_recreated(&self, topic_id: Option<&str>) -> bool {
+        self.topic_id.as_deref().zip(topic_id).is_some_and(|(then, now)| then != now)
+    }
 }
 
 /// Where a partition is read from.
@@ -163,7 +173,7 @@ mod tests {
 
     fn remembered(partitions: i32) -> Remembered {
         let (group, topic) = ("passerelle.orders.sales".into(), "shop.orders".into());
-        Remembered { version: 1, group, topic, partitions }
+        Remembered { version: 1, group, topic, partitions, topic_id: None }
     }
 
     fn reason(decision: Decision) -> String {
@@ -197,6 +207,14 @@ mod tests {
         let at = committed(60);
         let reason = reason(decide(facts(Some(&at), BOUNDS), None, None));
         assert!(reason.contains("50 to 59"), "{reason}");
+    }
+
+    #[test]
+    fn a_topic_is_known_to_be_another_only_if_both_ids_are_known() {
+        let known = Remembered { topic_id: Some("a".into()), ..remembered(1) };
+        assert!(known.is_recreated(Some("b")));
+        assert!(!known.is_recreated(Some("a")) && !known.is_recreated(None));
+        assert!(!remembered(1).is_recreated(Some("b")));
     }
 
     #[test]

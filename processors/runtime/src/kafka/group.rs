@@ -1,12 +1,14 @@
 //! A group's offsets from outside the group. All of it blocks.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode};
 use rdkafka::error::KafkaError;
 
 use super::cluster::Cluster;
 use super::error::fault;
+use super::identity::topic_id;
 use super::offsets::{self, Bounds, Committed};
 use crate::Fault;
 use crate::dispatch::Commit;
@@ -22,6 +24,8 @@ pub struct GroupOffsets {
 pub struct GroupView {
     /// How many partitions there are.
     pub partitions: i32,
+    /// The topic's own id, if the brokers tell it.
+    pub topic_id: Option<String>,
     /// What is committed, where something is.
     pub committed: BTreeMap<i32, Committed>,
     /// What each partition holds.
@@ -58,7 +62,8 @@ impl GroupOffsets {
         let partitions: Vec<i32> = (0..count).collect();
         let committed = offsets::committed(&self.client, topic, &partitions).map_err(&failed)?;
         let bounds = offsets::bounds(&self.client, topic, &partitions).map_err(&failed)?;
-        Ok(Some(GroupView { partitions: count, committed, bounds }))
+        let topic_id = topic_id(&self.client, topic, Duration::from_secs(3));
+        Ok(Some(GroupView { partitions: count, topic_id, committed, bounds }))
     }
 
     /// For each partition the first offset at or after a time, where there is one.

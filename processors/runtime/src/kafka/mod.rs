@@ -5,6 +5,7 @@ mod cluster;
 mod consumer;
 mod error;
 mod group;
+mod identity;
 mod offsets;
 mod producer;
 mod pulse;

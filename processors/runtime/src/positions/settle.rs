@@ -118,12 +118,13 @@ impl Settler {
             settle_partitions(&cluster, &work, known.as_ref(), &gone, accepted, &sources)
         })
         .await?;
-        let partitions = match outcome {
+        let (partitions, topic_id) = match outcome {
             Outcome::Waiting(reason) => return Ok(Settled::Waiting(reason)),
-            Outcome::Ready(partitions) => partitions,
+            Outcome::Ready { partitions, topic_id } => (partitions, topic_id),
         };
         let (group, topic) = (reading.group.clone(), reading.topic.to_string());
-        let now = Remembered { version: VERSION, group, topic, partitions };
+        let topic_id = topic_id.or_else(|| remembered.and_then(|known| known.topic_id.clone()));
+        let now = Remembered { version: VERSION, group, topic, partitions, topic_id };
         if remembered != Some(&now) {
             self.remember(&reading.route, Some(now)).await?;
         }
@@ -167,7 +168,7 @@ impl Settler {
 }
 
 enum Outcome {
-    Ready(i32),
+    Ready { partitions: i32, topic_id: Option<String> },
     Waiting(String),
 }
 
@@ -199,6 +200,9 @@ fn settle_partitions(
         let facts = Facts { topic, partition, committed, bounds, at_time };
         decisions.insert(partition, decide(facts, reading.start, remembered));
     }
+    if remembered.is_some_and(|known| known.is_recreated(view.topic_id.as_deref())) {
+        hold_recreated(&mut decisions, reading, &view);
+    }
     hold_renamed(&mut decisions, reading, &view, left_behind);
     if let Some(reason) = waiting_reason(&decisions) {
         let Some(accept) = &accept else { return Ok(Outcome::Waiting(reason)) };
@@ -227,7 +231,24 @@ fn settle_partitions(
         }
         result => result?,
     }
-    Ok(Outcome::Ready(view.partitions))
+    Ok(Outcome::Ready { partitions: view.partitions, topic_id: view.topic_id })
+}
+
+/// The committed offsets are those of another topic that had the same name.
+fn hold_recreated(decisions: &mut BTreeMap<i32, Decision>, reading: &Reading, view: &GroupView) {
+    let topic = &*reading.topic;
+    for (partition, decision) in decisions {
+        let committed = view.committed.get(partition).map_or(0, |committed| committed.offset);
+        let bounds = view.bounds.get(partition).map_or((0, 0), |bounds| (bounds.low, bounds.high));
+        *decision = Decision::Hold {
+            reason: format!(
+                "{topic}[{partition}]: the topic was deleted and created anew; what the old one held \
+                 from offset {committed} on is gone, the new one holds offsets {} to {}: accept where \
+                 to go on",
+                bounds.0, bounds.1
+            ),
+        };
+    }
 }
 
 /// A first start beside a route that is gone from the file waits: starting over would repeat

@@ -97,3 +97,23 @@ async fn a_topic_that_is_not_as_declared_is_refused_before_anything_runs() {
     assert!(matches!(world.state(&engine, "sink"), State::Stopped { .. }));
     engine.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_created_anew_makes_the_route_wait_even_if_it_holds_more_than_before() {
+    let world = World::new("anew").await;
+    let target = Target::willing();
+    let engine = world.run(world.plan_with_sink(1, &target, quick())).await;
+    world.write_things(0..3, 1).await;
+    target.until_taken(3).await;
+    engine.shutdown().await;
+    world.delete_topic("in").await;
+    world.create_topics(1).await;
+    world.write_things(10..20, 1).await;
+    let engine = world.run(world.plan_with_sink(1, &target, quick())).await;
+    world.until_state(&engine, "sink", waits_for("created anew")).await;
+    let route = format!("{}/sink", world.pipeline);
+    until("the decision taken", || engine.accept(&route, Accept::Beginning).ok()).await;
+    target.until_taken(13).await;
+    engine.shutdown().await;
+    assert_eq!(target.ids()[3..], (10..20).collect::<Vec<_>>());
+}

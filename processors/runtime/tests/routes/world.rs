@@ -95,6 +95,18 @@ impl World {
         self.run(self.plan(partitions)).await.shutdown().await;
     }
 
+    pub async fn delete_topic(&self, name: &str) {
+        let topic = self.topic(name);
+        let admin: rdkafka::admin::AdminClient<_> = rdkafka::ClientConfig::new()
+            .set("bootstrap.servers", &self.cluster.brokers)
+            .create()
+            .unwrap();
+        let options =
+            rdkafka::admin::AdminOptions::new().operation_timeout(Some(Duration::from_secs(5)));
+        admin.delete_topics(&[&topic], &options).await.unwrap().remove(0).unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+
     pub async fn encode(&self, topic: &str, id: i64, text: &str) -> Bytes {
         let subject = format!("{}-value", self.topic(topic));
         let schema_id = self.registry.register(&subject, &self.schema).await.unwrap();

@@ -1,0 +1,70 @@
+//! A topic's own id (KIP-516), which a topic created anew under the same name does not share. The
+//! rdkafka crate does not wrap librdkafka's call for it.
+
+#![expect(unsafe_code, reason = "librdkafka's DescribeTopics has no safe wrapper")]
+
+use std::ffi::{CString, c_int};
+use std::ptr;
+use std::time::Duration;
+
+use rdkafka::bindings as native;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+
+/// The topic's id in hexadecimal; nothing when the brokers do not tell it (before Kafka 2.8, or
+/// without the right to describe the topic) or do not answer in time. Blocks.
+pub fn topic_id<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    timeout: Duration,
+) -> Option<String> {
+    let name = CString::new(topic).ok()?;
+    let timeout = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
+    let (most, least) = ask(client.client().native_ptr(), &name, timeout)?;
+    (most != 0 || least != 0).then(|| format!("{most:016x}{least:016x}"))
+}
+
+fn ask(client: *mut native::rd_kafka_t, name: &CString, timeout: c_int) -> Option<(i64, i64)> {
+    let mut names = [name.as_ptr()];
+    // SAFETY: `client` outlives this call, which owns the queue, the collection, the options and
+    // the event and destroys each exactly once; what is read of the event is read before that.
+    unsafe {
+        let queue = native::rd_kafka_queue_new(client);
+        let topics = native::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
+        let operation = native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        let options = native::rd_kafka_AdminOptions_new(client, operation);
+        native::rd_kafka_AdminOptions_set_request_timeout(options, timeout, ptr::null_mut(), 0);
+        native::rd_kafka_DescribeTopics(client, topics, options, queue);
+        let event = native::rd_kafka_queue_poll(queue, timeout.saturating_add(500));
+        let found = if event.is_null() { None } else { read(event) };
+        if !event.is_null() {
+            native::rd_kafka_event_destroy(event);
+        }
+        native::rd_kafka_AdminOptions_destroy(options);
+        native::rd_kafka_TopicCollection_destroy(topics);
+        native::rd_kafka_queue_destroy(queue);
+        found
+    }
+}
+
+/// # Safety
+/// `event` is a live event of librdkafka.
+unsafe fn read(event: *mut native::rd_kafka_event_t) -> Option<(i64, i64)> {
+    // SAFETY: every pointer comes from the live event and is checked before it is followed.
+    unsafe {
+        let result = native::rd_kafka_event_DescribeTopics_result(event);
+        if result.is_null() {
+            return None;
+        }
+        let mut count = 0;
+        let topics = native::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+        if topics.is_null() || count == 0 || (*topics).is_null() {
+            return None;
+        }
+        let id = native::rd_kafka_TopicDescription_topic_id(*topics);
+        if id.is_null() {
+            return None;
+        }
+        let most = native::rd_kafka_Uuid_most_significant_bits(id);
+        Some((most, native::rd_kafka_Uuid_least_significant_bits(id)))
+    }
+}
