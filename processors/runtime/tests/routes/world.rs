@@ -25,6 +25,7 @@ pub struct World {
     pub pipeline: String,
     pub schema: Schema,
     producer: Producer,
+    pub registry_server: Server,
     _broker: Option<(broker::Broker, tempfile::TempDir)>,
 }
 
@@ -36,13 +37,25 @@ impl World {
         // Another test of this process may have been first.
         drop(logs.try_init());
         let (brokers, broker) = brokers().await;
-        let cluster = Cluster::new(brokers);
-        let number = rand::random::<u32>();
+        Self::on(name, Cluster::new(brokers), broker).await
+    }
+
+    /// A world on these brokers.
+    pub async fn on(
+        name: &str,
+        cluster: Cluster,
+        broker: Option<(broker::Broker, tempfile::TempDir)>,
+    ) -> Self {
+        let registry_server = Server::open(MemoryLog::default()).await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        serve_registry(listener, registry_server.clone());
         Self {
             producer: Producer::new(&cluster, Urgency::Patient).unwrap(),
             cluster,
-            registry: registry().await,
-            pipeline: format!("{name}-{number}"),
+            registry: Registry::new(RegistryConfig::new(format!("http://{address}"))).unwrap(),
+            registry_server,
+            pipeline: format!("{name}-{}", rand::random::<u32>()),
             schema: Schema::parse(SCHEMA).unwrap(),
             _broker: broker,
         }
@@ -308,12 +321,9 @@ async fn brokers() -> (String, Option<(broker::Broker, tempfile::TempDir)>) {
     (broker.address().to_string(), Some((broker, directory)))
 }
 
-async fn registry() -> Registry {
-    let server = Server::open(MemoryLog::default()).await.unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+/// Serves a registry for as long as the test runs.
+pub fn serve_registry(listener: tokio::net::TcpListener, server: Server) {
     tokio::spawn(async move { axum::serve(listener, server.router()).await });
-    Registry::new(RegistryConfig::new(format!("http://{address}"))).unwrap()
 }
 
 /// The `id` of a thing.
