@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
-use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use tokio::sync::oneshot;
 
@@ -27,6 +27,8 @@ use crate::{Event, Fault};
 const COMMIT_INTERVAL: Duration = Duration::from_millis(10);
 /// How long to wait before committing again after a commit failed.
 const COMMIT_RETRY: Duration = Duration::from_millis(500);
+/// A commit that is not answered by then never will be.
+const COMMIT_LOST: Duration = Duration::from_secs(20);
 /// How long a poll may block while events are in flight: their commits wait for it.
 const BUSY_POLL: Duration = Duration::from_millis(4);
 /// How long a poll may block otherwise.
@@ -256,8 +258,7 @@ impl Member {
             context.intake.recommit();
             self.committed = Some(Instant::now() + COMMIT_RETRY);
         }
-        let too_soon = self.committed.is_some_and(|last| last.elapsed() < COMMIT_INTERVAL);
-        if too_soon || context.committing.load(Ordering::Acquire) || self.is_early() {
+        if self.is_early() {
             return;
         }
         let commits = context.intake.commits();
@@ -266,7 +267,7 @@ impl Member {
         }
         context.committing.store(true, Ordering::Release);
         let topic = &context.group.topic;
-        if let Err(error) = offsets::commit(&self.client, topic, &commits, CommitMode::Async) {
+        if let Err(error) = offsets::send_commit(&self.client, topic, &commits) {
             tracing::debug!(%error, "a commit could not be sent");
             context.committing.store(false, Ordering::Release);
             context.commit_failed.store(true, Ordering::Release);
@@ -274,9 +275,12 @@ impl Member {
         self.committed = Some(Instant::now());
     }
 
-    /// Whether a failed commit is still too fresh.
+    /// Whether the last commit is not answered yet, or too fresh (a failed one counts from later).
     fn is_early(&self) -> bool {
-        self.committed.is_some_and(|last| last > Instant::now())
+        let Some(last) = self.committed else { return false };
+        let unanswered = self.context().committing.load(Ordering::Acquire);
+        let wait = if unanswered { COMMIT_LOST } else { COMMIT_INTERVAL };
+        Instant::now() < last + wait
     }
 
     /// After a stop as long as a session: are the partitions still ours? A commit of what stands

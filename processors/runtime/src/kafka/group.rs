@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, CommitMode};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 
 use super::cluster::Cluster;
 use super::error::fault;
-use super::identity::topic_id;
+use super::native::topic_id;
 use super::offsets::{self, Bounds, Committed};
 use crate::Fault;
 use crate::dispatch::Commit;
@@ -80,7 +80,6 @@ impl GroupOffsets {
     /// # Errors
     /// A `Remote` fault when the brokers do not answer, refuse, or the group has members.
     pub fn commit(&self, topic: &str, commits: &[Commit]) -> Result<(), Fault> {
-        offsets::commit(&self.client, topic, commits, CommitMode::Sync)
-            .map_err(self.failed("committing"))
+        offsets::commit(&self.client, topic, commits).map_err(self.failed("committing"))
     }
 }

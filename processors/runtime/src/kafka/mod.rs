@@ -5,7 +5,7 @@ mod cluster;
 mod consumer;
 mod error;
 mod group;
-mod identity;
+mod native;
 mod offsets;
 mod producer;
 mod pulse;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::native;
 use crate::dispatch::Commit;
 
 /// How long the brokers have to answer.
@@ -116,16 +117,29 @@ pub fn list(topic: &str, partitions: &[i32], offset: Offset) -> KafkaResult<Topi
     Ok(list)
 }
 
-/// Commits. The offset is the next one to read: librdkafka commits it as it is.
+/// Commits, and waits for the answer.
 pub fn commit<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     topic: &str,
     commits: &[Commit],
-    mode: CommitMode,
-) -> Result<(), KafkaError> {
-    if commits.is_empty() {
-        return Ok(());
+) -> KafkaResult<()> {
+    match commits.is_empty() {
+        true => Ok(()),
+        false => client.commit(&commit_list(topic, commits)?, CommitMode::Sync),
     }
+}
+
+/// Sends a commit; the answer comes to the context's `commit_callback`.
+pub fn send_commit<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    commits: &[Commit],
+) -> KafkaResult<()> {
+    native::commit(client, &commit_list(topic, commits)?)
+}
+
+/// The offset is the next one to read: librdkafka commits it as it is.
+fn commit_list(topic: &str, commits: &[Commit]) -> KafkaResult<TopicPartitionList> {
     let mut list = TopicPartitionList::with_capacity(commits.len());
     for commit in commits {
         let mut element = list.add_partition(topic, commit.partition);
@@ -134,7 +148,7 @@ pub fn commit<C: ConsumerContext>(
             element.set_metadata(&commit.metadata);
         }
     }
-    client.commit(&list, mode)
+    Ok(list)
 }
 
 /// How many partitions a topic has; `None` when there is no such topic.

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{
-    BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol,
-};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
@@ -143,7 +141,7 @@ impl Context {
     pub fn commit_last(&self, client: &Client, partitions: &[i32]) -> KafkaResult<()> {
         let commits = partitions.iter().filter_map(|id| self.intake.commit_of(*id));
         let commits: Vec<_> = commits.collect();
-        offsets::commit(client, &self.group.topic, &commits, CommitMode::Sync)
+        offsets::commit(client, &self.group.topic, &commits)
     }
 }
 

@@ -17,7 +17,7 @@ async fn order_per_key_is_kept_while_calls_fail() {
         true => Err(Fault::remote("http_503", "busy")),
         false => Ok(Delivery::default()),
     });
-    let engine = world.run(world.plan_with_sink(3, &target, quick())).await;
+    let engine = world.run(world.plan_with_sink(3, target.clone(), quick())).await;
     world.write_things(0..200, 7).await;
     target.until_taken(200).await;
     engine.shutdown().await;
@@ -31,13 +31,13 @@ async fn a_restart_repeats_nothing_that_was_answered_and_loses_nothing() {
     let world = World::new("restart").await;
     let mut target = Target::willing();
     target.takes = Duration::from_millis(100);
-    let engine = world.run(world.plan_with_sink(2, &target, quick())).await;
+    let engine = world.run(world.plan_with_sink(2, target.clone(), quick())).await;
     world.write_things(0..60, 30).await;
     target.until_taken(10).await;
     engine.shutdown().await;
     let before = target.taken.lock().unwrap().len();
     assert!(before < 60);
-    let engine = world.run(world.plan_with_sink(2, &target, quick())).await;
+    let engine = world.run(world.plan_with_sink(2, target.clone(), quick())).await;
     target.until_taken(60).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     engine.shutdown().await;
@@ -52,7 +52,7 @@ async fn what_cannot_pass_goes_to_the_dead_letters_byte_for_byte_and_the_rest_pa
         2 => Err(Fault::data("http_422", "no such product")),
         _ => Ok(Delivery::default()),
     });
-    let engine = world.run(world.plan_with_sink(1, &target, quick())).await;
+    let engine = world.run(world.plan_with_sink(1, target.clone(), quick())).await;
     let truncated = world.encode("in", 1, "hello").await.slice(..8);
     let poison = [Bytes::from_static(b"\x07json"), truncated, Bytes::from_static(b"\x00")];
     for payload in &poison {
@@ -92,7 +92,7 @@ async fn a_dead_letter_that_does_not_fit_makes_the_route_wait_and_the_offset_doe
     world.run(plan).await.shutdown().await;
 
     let target = Target::new(|_, _| Err(Fault::data("http_422", "no")));
-    let engine = world.run(world.plan_with_sink(1, &target, quick())).await;
+    let engine = world.run(world.plan_with_sink(1, target.clone(), quick())).await;
     // lz4 must not help it to fit.
     let noise: Vec<u8> = (0..3_000).map(|_| rand::random()).collect();
     world.write("in", Some("k"), Some(Bytes::from(noise.clone()))).await;
@@ -100,7 +100,7 @@ async fn a_dead_letter_that_does_not_fit_makes_the_route_wait_and_the_offset_doe
     assert!(matches!(state, State::Waiting { next_try: Some(_), .. }), "{state:?}");
     engine.shutdown().await;
 
-    let engine = world.run(world.plan_with_sink(1, &target, quick())).await;
+    let engine = world.run(world.plan_with_sink(1, target.clone(), quick())).await;
     world.until_state(&engine, "sink", waits_for("too large")).await;
     engine.shutdown().await;
     assert!(world.dead_letters().await.is_empty(), "nothing was cut");
@@ -111,7 +111,7 @@ async fn a_target_that_is_down_makes_the_route_wait_and_nothing_is_given_up() {
     let world = World::new("breaker").await;
     let target = Target::new(|_, _| Err(Fault::remote("http_503", "the target answers 503")));
     let options = SinkOptions { give_up_after: Duration::from_millis(300), ..quick() };
-    let engine = world.run(world.plan_with_sink(2, &target, options)).await;
+    let engine = world.run(world.plan_with_sink(2, target.clone(), options)).await;
     world.write_things(0..40, 40).await;
     world.until_state(&engine, "sink", waits_for("503")).await;
     tokio::time::sleep(Duration::from_millis(1_500)).await;
@@ -136,7 +136,7 @@ async fn one_event_that_always_fails_is_given_up_while_the_others_pass() {
     world.write_things(0..100, 50).await;
     let start = Some(Start::Beginning);
     let options = SinkOptions { give_up_after: Duration::from_secs(2), start, ..quick() };
-    let engine = world.run(world.plan_with_sink(1, &target, options)).await;
+    let engine = world.run(world.plan_with_sink(1, target.clone(), options)).await;
     target.until_taken(99).await;
     engine.shutdown().await;
     let letters = world.dead_letters().await;
@@ -155,14 +155,14 @@ async fn a_route_told_to_stop_in_front_of_a_bad_event_stops_there() {
         _ => Ok(Delivery::default()),
     });
     let options = SinkOptions { on_error: OnError::Stop, ..quick() };
-    let engine = world.run(world.plan_with_sink(1, &target, options.clone())).await;
+    let engine = world.run(world.plan_with_sink(1, target.clone(), options.clone())).await;
     world.write_things(0..6, 1).await;
     let stopped = |state: &State| matches!(state, State::Stopped { reason } if reason.contains("422") || reason.contains("no such product"));
     world.until_state(&engine, "sink", stopped).await;
     engine.shutdown().await;
     assert_eq!(target.ids(), [0, 1, 2]);
     target.behave(|_, _| Ok(Delivery::default()));
-    let engine = world.run(world.plan_with_sink(1, &target, options)).await;
+    let engine = world.run(world.plan_with_sink(1, target.clone(), options)).await;
     target.until_taken(6).await;
     engine.shutdown().await;
     assert_eq!(target.ids(), [0, 1, 2, 3, 4, 5]);
@@ -173,7 +173,7 @@ async fn a_partition_in_order_is_delivered_in_batches() {
     let world = World::new("batches").await;
     let mut target = Target::willing();
     (target.order, target.batch) = (Order::Partition, 20);
-    let engine = world.run(world.plan_with_sink(1, &target, quick())).await;
+    let engine = world.run(world.plan_with_sink(1, target.clone(), quick())).await;
     world.write_things(0..100, 100).await;
     target.until_taken(100).await;
     engine.shutdown().await;
@@ -185,9 +185,9 @@ async fn a_second_instance_takes_over_partitions_without_loss_or_disorder() {
     let world = World::new("rebalance").await;
     let mut target = Target::willing();
     target.takes = Duration::from_millis(5);
-    let first = world.run(world.plan_with_sink(4, &target, quick())).await;
+    let first = world.run(world.plan_with_sink(4, target.clone(), quick())).await;
     world.write_things(0..100, 20).await;
-    let second = world.run(world.plan_with_sink(4, &target, quick())).await;
+    let second = world.run(world.plan_with_sink(4, target.clone(), quick())).await;
     world.write_things(100..300, 20).await;
     first.shutdown().await;
     world.write_things(300..400, 20).await;
@@ -197,4 +197,22 @@ async fn a_second_instance_takes_over_partitions_without_loss_or_disorder() {
     target.assert_all_in_order(0..400);
     let repeats = target.taken.lock().unwrap().len() - 400;
     assert_eq!(repeats, 0, "what was in flight was drained before partitions moved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_is_committed_at_once_also_beyond_one_that_fails() {
+    let world = World::new("commit").await;
+    let target = Target::new(|event, _| match id_of(event) {
+        3 => Err(Fault::remote("http_500", "it crashes on this one")),
+        _ => Ok(Delivery::default()),
+    });
+    let engine = world.run(world.plan_with_sink(1, target.clone(), quick())).await;
+    world.write_things(0..50, 50).await;
+    target.until_taken(49).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let committed = world.committed("sink").await;
+    assert_eq!(committed.offset, 3);
+    let above = engine::dispatch::Completed::decode(3, &committed.metadata);
+    assert_eq!(above, std::iter::once(4..50).collect());
+    engine.shutdown().await;
 }

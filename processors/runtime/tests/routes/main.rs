@@ -5,3 +5,4 @@ mod outages;
 mod positions;
 mod processing;
 mod world;
+mod zombie;

@@ -31,7 +31,7 @@ async fn a_broker_that_restarts_costs_nothing_and_sources_know_that_it_is_away()
     let address = broker.address();
     let world = World::on("outage", Cluster::new(address.to_string()), None).await;
     let target = Target::willing();
-    let mut plan = world.plan_with_sink(2, &target, quick());
+    let mut plan = world.plan_with_sink(2, target.clone(), quick());
     let publisher = Arc::new(Mutex::new(None));
     let handed = Arc::clone(&publisher);
     plan.sources.push(SourceRoute {
@@ -73,7 +73,7 @@ async fn a_route_waits_for_brokers_that_are_not_there_at_the_start() {
     drop(listener);
     let world = World::on("late-broker", Cluster::new(address.to_string()), None).await;
     let target = Target::willing();
-    let plan = world.plan_with_sink(1, &target, quick());
+    let plan = world.plan_with_sink(1, target.clone(), quick());
     let engine = engine::Engine::start(plan, &engine::Metrics::new().unwrap()).unwrap();
     world.until_state(&engine, "sink", waits_for("check that the brokers run")).await;
     let mut config = broker::Config::new(directory.path());
@@ -100,7 +100,7 @@ async fn a_route_waits_for_a_registry_that_is_away_and_gives_up_nothing() {
     let mut options = quick();
     options.start = Some(engine::positions::Start::Beginning);
     options.give_up_after = Duration::from_millis(100);
-    let engine = world.run(world.plan_with_sink(1, &target, options)).await;
+    let engine = world.run(world.plan_with_sink(1, target.clone(), options)).await;
     world.until_state(&engine, "sink", waits_for("registry")).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(target.ids().is_empty());

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use engine::kafka::{Cluster, Producer, ReadFrom, Reader, Record, Urgency};
+use engine::kafka::{
+    Cluster, Committed, GroupOffsets, Producer, ReadFrom, Reader, Record, Urgency,
+};
 use engine::runtime::{MaxAhead, Plan, SinkOptions, SinkRoute, Topic};
 use engine::state::State;
 use engine::{Delivery, Engine, Event, Fault, Headers, Metrics, Order, Sink, Value};
@@ -25,6 +27,7 @@ pub struct World {
     pub pipeline: String,
     pub schema: Schema,
     producer: Producer,
+    pub registry_url: String,
     pub registry_server: Server,
     _broker: Option<(broker::Broker, tempfile::TempDir)>,
 }
@@ -48,12 +51,13 @@ impl World {
     ) -> Self {
         let registry_server = Server::open(MemoryLog::default()).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let registry_url = format!("http://{}", listener.local_addr().unwrap());
         serve_registry(listener, registry_server.clone());
         Self {
             producer: Producer::new(&cluster, Urgency::Patient).unwrap(),
             cluster,
-            registry: Registry::new(RegistryConfig::new(format!("http://{address}"))).unwrap(),
+            registry: Registry::new(RegistryConfig::new(&registry_url)).unwrap(),
+            registry_url,
             registry_server,
             pipeline: format!("{name}-{}", rand::random::<u32>()),
             schema: Schema::parse(SCHEMA).unwrap(),
@@ -89,9 +93,15 @@ impl World {
         }
     }
 
-    pub fn plan_with_sink(&self, partitions: i32, target: &Target, options: SinkOptions) -> Plan {
+    /// A plan with one topic, `in`, and one sink, `sink`.
+    pub fn plan_with_sink(
+        &self,
+        partitions: i32,
+        sink: impl Sink + 'static,
+        options: SinkOptions,
+    ) -> Plan {
         let mut plan = self.plan(partitions);
-        let (name, from, sink) = ("sink".into(), self.topic("in"), Box::new(target.clone()));
+        let (name, from, sink) = ("sink".into(), self.topic("in"), Box::new(sink));
         plan.sinks.push(SinkRoute { name, from, sink, options });
         plan
     }
@@ -160,6 +170,16 @@ impl World {
         })
         .await
         .unwrap()
+    }
+
+    /// What a route's group has committed for partition 0 of `in`.
+    pub async fn committed(&self, route: &str) -> Committed {
+        let group = format!("passerelle.{}.{route}", self.pipeline);
+        let (cluster, topic) = (self.cluster.clone(), self.topic("in"));
+        let view = tokio::task::spawn_blocking(move || {
+            GroupOffsets::open(&cluster, &group).unwrap().view(&topic).unwrap().unwrap()
+        });
+        view.await.unwrap().committed.remove(&0).unwrap()
     }
 
     pub async fn dead_letters(&self) -> Vec<Event> {

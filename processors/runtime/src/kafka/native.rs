@@ -1,16 +1,43 @@
-//! A topic's own id (KIP-516), which a topic created anew under the same name does not share. The
-//! rdkafka crate does not wrap librdkafka's call for it.
+//! What librdkafka can do and the rdkafka crate does not wrap: a commit whose answer arrives by the
+//! consumer's poll, and a topic's own id.
 
-#![expect(unsafe_code, reason = "librdkafka's DescribeTopics has no safe wrapper")]
+#![expect(unsafe_code, reason = "librdkafka's own functions have no safe wrapper here")]
 
 use std::ffi::{CString, c_int};
 use std::ptr;
 use std::time::Duration;
 
-use rdkafka::bindings as native;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{IsError as _, KafkaError, KafkaResult};
+use rdkafka::{TopicPartitionList, bindings as native};
 
-/// The topic's id in hexadecimal; nothing when the brokers do not tell it (before Kafka 2.8, or
+/// Sends a commit; its answer comes to the context's `commit_callback` in a later poll. The crate's
+/// own asynchronous commit never answers: librdkafka tells a manual commit's result only to a queue
+/// that was given with it, or to a callback that the crate does not set.
+pub fn commit<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    offsets: &TopicPartitionList,
+) -> KafkaResult<()> {
+    let client = client.client().native_ptr();
+    // SAFETY: client and list are alive; the list is copied; the queue is the consumer's own, of
+    // which this takes and gives back one reference.
+    let error = unsafe {
+        let queue = native::rd_kafka_queue_get_consumer(client);
+        if queue.is_null() {
+            return Err(KafkaError::Canceled);
+        }
+        let error =
+            native::rd_kafka_commit_queue(client, offsets.ptr(), queue, None, ptr::null_mut());
+        native::rd_kafka_queue_destroy(queue);
+        error
+    };
+    match error.is_error() {
+        true => Err(KafkaError::ConsumerCommit(error.into())),
+        false => Ok(()),
+    }
+}
+
+/// A topic's own id (KIP-516), in hexadecimal: one created anew under the same name has another; nothing when the brokers do not tell it (before Kafka 2.8, or
 /// without the right to describe the topic) or do not answer in time. Blocks.
 pub fn topic_id<C: ConsumerContext>(
     client: &BaseConsumer<C>,
