@@ -35,6 +35,10 @@ const BUSY_POLL: Duration = Duration::from_millis(4);
 const IDLE_POLL: Duration = Duration::from_millis(100);
 /// How often the lag is measured.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(3);
+/// How often a doubt about the assignment is looked into.
+const ASK_INTERVAL: Duration = Duration::from_millis(200);
+/// How long brokers have to answer then.
+const ASK_TIMEOUT: Duration = Duration::from_millis(500);
 /// Events handed over at once, at most.
 const BATCH_EVENTS: usize = 512;
 /// Bytes handed over at once, about.
@@ -174,7 +178,7 @@ struct Member {
     stop: Arc<AtomicBool>,
     /// When the last commit was sent.
     committed: Option<Instant>,
-    /// When the brokers were last asked whether they are there.
+    /// When a doubt about the assignment was last looked into.
     asked: Option<Instant>,
     /// When the lag was last measured.
     measured: Instant,
@@ -190,11 +194,10 @@ impl Member {
                 break end;
             }
             if !self.context().pulse.beat() {
-                self.confirm();
+                self.ask();
             }
             self.commit();
             self.regulate();
-            self.look_for_brokers();
             self.measure();
             match self.context().intake.room() {
                 0 => thread::sleep(Duration::from_millis(1)),
@@ -283,14 +286,14 @@ impl Member {
         Instant::now() < last + wait
     }
 
-    /// After a stop as long as a session: are the partitions still ours? A commit of what stands
-    /// tells; a member that was thrown out is refused.
+    /// A commit of what stands tells whether the partitions are still ours: a member that was thrown
+    /// out is refused.
     fn confirm(&self) {
         let context = self.context();
         let route = &*context.group.route;
         match context.commit_last(&self.client, &self.assigned()) {
             Ok(()) => {
-                tracing::info!(route, "the group confirmed the assignment after a stop");
+                tracing::info!(route, "the group confirmed the assignment");
                 context.pulse.confirm();
             }
             Err(error) => tracing::warn!(route, %error, "the assignment is not confirmed"),
@@ -317,23 +320,22 @@ impl Member {
         }
     }
 
-    /// Once all brokers were lost, asks every second until one answers.
-    fn look_for_brokers(&mut self) {
-        let context = self.client.context();
-        if !context.brokers_away.load(Ordering::Relaxed)
-            || self.asked.is_some_and(|last| last.elapsed() < Duration::from_secs(1))
-        {
+    /// While the assignment is in doubt: are the brokers there, and are the partitions still ours?
+    fn ask(&mut self) {
+        if self.asked.is_some_and(|last| last.elapsed() < ASK_INTERVAL) {
             return;
         }
-        let topic = Some(&*context.group.topic);
-        match self.client.fetch_metadata(topic, Duration::from_millis(500)) {
-            Ok(_) => {
-                context.brokers_away.store(false, Ordering::Relaxed);
-                context.intake.trouble(None);
-            }
-            Err(error) => {
-                context.intake.trouble(Some(&fault("looking for the brokers", &error)));
-            }
+        let context = self.client.context();
+        if !context.brokers_away.load(Ordering::Relaxed) {
+            self.confirm();
+        } else if let Err(error) =
+            self.client.fetch_metadata(Some(&context.group.topic), ASK_TIMEOUT)
+        {
+            context.intake.trouble(Some(&fault("looking for the brokers", &error)));
+        } else {
+            context.brokers_away.store(false, Ordering::Relaxed);
+            context.intake.trouble(None);
+            self.confirm();
         }
         self.asked = Some(Instant::now());
     }

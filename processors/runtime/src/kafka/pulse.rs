@@ -35,6 +35,12 @@ impl Pulse {
         self.confirmed.load(Ordering::Acquire)
     }
 
+    /// The group may have given the partitions to another: nothing is started before it confirms
+    /// them.
+    pub fn doubt(&self) {
+        self.confirmed.store(false, Ordering::Release);
+    }
+
     /// The group has confirmed the assignment.
     pub fn confirm(&self) {
         self.confirmed.store(true, Ordering::Release);

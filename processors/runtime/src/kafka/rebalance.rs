@@ -157,6 +157,8 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(route = &*self.group.route, %error, reason, "consumer");
         if error.rdkafka_error_code() == Some(Code::AllBrokersDown) {
+            // A group that is not heard of may go on without us, or forget us.
+            self.pulse.doubt();
             self.brokers_away.store(true, Ordering::Relaxed);
         }
     }

@@ -53,17 +53,17 @@ impl Engine {
         let (states, decisions) = (States::default(), Decisions::default());
         let prompt = Arc::new(Producer::new(&plan.cluster, Urgency::Prompt)?);
         let patient = Arc::new(Producer::new(&plan.cluster, Urgency::Patient)?);
+        let routes = startup::add_routes(&plan, &states);
         let startup = Startup {
             admin: Admin::new(&plan.cluster)?,
             prompt: Arc::clone(&prompt),
             patient: Arc::clone(&patient),
             metrics: metrics.clone(),
-            states: states.clone(),
             decisions: decisions.clone(),
             shutdown,
             started: sender,
         };
-        let task = tokio::spawn(startup.run(plan));
+        let task = tokio::spawn(startup.run(plan, routes));
         Ok(Self { stop, task, states, decisions, started, producers: [prompt, patient] })
     }
 

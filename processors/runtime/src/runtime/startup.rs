@@ -29,10 +29,18 @@ pub(super) struct Startup {
     pub prompt: Arc<Producer>,
     pub patient: Arc<Producer>,
     pub metrics: Metrics,
-    pub states: States,
     pub decisions: Decisions,
     pub shutdown: Shutdown,
     pub started: watch::Sender<Option<Result<(), Fault>>>,
+}
+
+/// Makes the routes known: sources first, then processors, then sinks.
+pub(super) fn add_routes(plan: &Plan, states: &States) -> Vec<StateOf> {
+    let sources = plan.sources.iter().map(|route| (&route.name, Role::Source));
+    let processors = plan.processors.iter().map(|route| (&route.name, Role::Processor));
+    let sinks = plan.sinks.iter().map(|route| (&route.name, Role::Sink));
+    let all = sources.chain(processors).chain(sinks);
+    all.map(|(name, role)| states.add(&plan.full_name(name), role)).collect()
 }
 
 /// What all routes of a pipeline share.
@@ -59,8 +67,7 @@ impl Outline {
 
 impl Startup {
     /// Brings the pipeline up and waits until all of its routes have ended.
-    pub async fn run(self, plan: Plan) {
-        let states = self.add_routes(&plan);
+    pub async fn run(self, plan: Plan, states: Vec<StateOf>) {
         tokio::spawn(self.prompt.watch());
         let shutdown = self.shutdown.clone();
         let prepared = tokio::select! {
@@ -76,14 +83,6 @@ impl Startup {
             return;
         }
         self.launch(plan, states).await;
-    }
-
-    fn add_routes(&self, plan: &Plan) -> Vec<StateOf> {
-        let sources = plan.sources.iter().map(|route| (&route.name, Role::Source));
-        let processors = plan.processors.iter().map(|route| (&route.name, Role::Processor));
-        let sinks = plan.sinks.iter().map(|route| (&route.name, Role::Sink));
-        let all = sources.chain(processors).chain(sinks);
-        all.map(|(name, role)| self.states.add(&plan.full_name(name), role)).collect()
     }
 
     /// Creates the topics; waits for the brokers.

@@ -31,8 +31,10 @@ async fn a_restart_repeats_nothing_that_was_answered_and_loses_nothing() {
     let world = World::new("restart").await;
     let mut target = Target::willing();
     target.takes = Duration::from_millis(100);
-    let engine = world.run(world.plan_with_sink(2, target.clone(), quick())).await;
+    world.create_topics(2).await;
     world.write_things(0..60, 30).await;
+    let options = SinkOptions { start: Some(Start::Beginning), ..quick() };
+    let engine = world.run(world.plan_with_sink(2, target.clone(), options)).await;
     target.until_taken(10).await;
     engine.shutdown().await;
     let before = target.taken.lock().unwrap().len();

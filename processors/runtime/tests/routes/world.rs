@@ -35,10 +35,6 @@ pub struct World {
 impl World {
     /// A world whose topics are `<name>-<number>.…`.
     pub async fn new(name: &str) -> Self {
-        let logs = tracing_subscriber::EnvFilter::from_default_env();
-        let logs = tracing_subscriber::fmt().with_env_filter(logs).with_test_writer();
-        // Another test of this process may have been first.
-        drop(logs.try_init());
         let (brokers, broker) = brokers().await;
         Self::on(name, Cluster::new(brokers), broker).await
     }
@@ -49,6 +45,10 @@ impl World {
         cluster: Cluster,
         broker: Option<(broker::Broker, tempfile::TempDir)>,
     ) -> Self {
+        let logs = tracing_subscriber::EnvFilter::from_default_env();
+        let logs = tracing_subscriber::fmt().with_env_filter(logs).with_test_writer();
+        // Another test of this process may have been first.
+        drop(logs.try_init());
         let registry_server = Server::open(MemoryLog::default()).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let registry_url = format!("http://{}", listener.local_addr().unwrap());
