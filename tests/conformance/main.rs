@@ -1,0 +1,103 @@
+//! One suite, run against the embedded broker and against Apache Kafka: what clients of Kafka rely
+//! on holds on both. On Apache Kafka it needs `PASSERELLE_TEST_KAFKA`; `just conformance` sets it.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+
+mod cleaning;
+mod groups;
+mod idempotence;
+mod offsets;
+mod records;
+mod restarts;
+mod topics;
+mod wire;
+
+use std::process::ExitCode;
+
+use tests::{
+    apache_kafka::{self, ApacheKafka},
+    broker_process, cases,
+    cluster::{Cluster, Use},
+    suite::Suite,
+};
+
+/// A case: it panics where a cluster does not do what is promised.
+type Case = (&'static str, fn(&mut Cluster));
+
+/// Cases that share a cluster with others.
+const SHARED: &[Case] = &cases![
+    records::every_codec_is_read_back_byte_identical,
+    records::a_big_record_is_read_back,
+    records::a_record_larger_than_the_topic_allows_is_refused_and_the_next_is_taken,
+    records::a_topic_can_stamp_records_with_its_own_clock,
+    records::an_append_is_seen_by_a_waiting_consumer,
+    idempotence::a_batch_sent_twice_is_stored_once,
+    idempotence::a_batch_sent_again_after_others_is_stored_once,
+    idempotence::a_gap_between_batches_is_refused,
+    idempotence::an_older_epoch_is_fenced,
+    offsets::committed_offsets_are_read_back_with_their_metadata,
+    offsets::metadata_of_more_than_4096_bytes_is_refused,
+    offsets::an_offset_never_committed_is_none,
+    offsets::a_time_finds_the_first_record_at_or_after_it,
+    offsets::an_offset_out_of_range_is_an_error,
+    groups::range_gives_every_partition_to_one_of_the_members,
+    groups::cooperative_sticky_gives_every_partition_to_one_of_the_members,
+    groups::a_static_member_comes_back_to_its_partitions_without_a_rebalance,
+    groups::a_silent_members_partitions_go_to_another,
+    groups::a_group_is_described,
+    groups::a_group_is_deleted_once_it_is_empty,
+    topics::a_topic_is_created_described_and_deleted,
+    topics::a_recreated_topic_is_empty,
+    topics::partitions_are_added_and_never_taken_away,
+    topics::settings_are_described_and_altered,
+    topics::wrong_settings_are_refused,
+    topics::deleted_records_are_gone_and_the_rest_stays,
+    cleaning::compaction_keeps_the_last_value_of_each_key_at_its_offset,
+    cleaning::retention_by_size_drops_the_oldest_segments,
+];
+
+/// Cases that restart the cluster.
+const ALONE: &[Case] = &cases![
+    restarts::what_was_acknowledged_survives_a_restart,
+    restarts::what_was_acknowledged_survives_a_kill,
+    restarts::committed_offsets_survive_a_kill,
+    restarts::a_consumer_resumes_in_the_middle_of_a_batch,
+    restarts::an_idempotent_producer_goes_through_a_kill_without_loss_or_repeat,
+    restarts::a_group_goes_on_after_a_kill,
+];
+
+/// Cases of what the embedded broker leaves out.
+const EMBEDDED: &[Case] = &cases![idempotence::transactions_are_refused_at_once];
+
+fn main() -> ExitCode {
+    broker_process::serve_if_asked();
+    let mut suite = Suite::default();
+    for &(name, case) in SHARED.iter().chain(ALONE).chain(EMBEDDED) {
+        suite.case(format!("embedded broker: {name}"), move || case(&mut Cluster::embedded()));
+    }
+    let kafka = ApacheKafka::from_environment();
+    on_apache_kafka(&mut suite, SHARED, Use::Shared, kafka.as_ref(), apache_kafka::ADDRESS);
+    let restartable = kafka.filter(ApacheKafka::can_restart);
+    on_apache_kafka(&mut suite, ALONE, Use::Alone, restartable.as_ref(), apache_kafka::DIRECTORY);
+    suite.run()
+}
+
+fn on_apache_kafka(
+    suite: &mut Suite,
+    cases: &[Case],
+    usage: Use,
+    kafka: Option<&ApacheKafka>,
+    needs: &str,
+) {
+    let named = |name| format!("Apache Kafka: {name}");
+    let Some(kafka) = kafka else {
+        let reason = format!(
+            "a real Apache Kafka is needed; run `just conformance`, which starts one and sets {needs}"
+        );
+        suite.skip(cases.iter().map(|(name, _)| named(name)), &reason);
+        return;
+    };
+    for &(name, case) in cases {
+        let kafka = kafka.clone();
+        suite.case(named(name), move || case(&mut Cluster::apache_kafka(&kafka, usage)));
+    }
+}

@@ -1,0 +1,129 @@
+//! Kafka's protocol spoken by hand, for what librdkafka never does by itself.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::{
+    messages::{
+        InitProducerIdRequest, ProduceRequest, RequestHeader, ResponseHeader, TopicName,
+        produce_request::{PartitionProduceData, TopicProduceData},
+    },
+    protocol::{Decodable as _, Encodable as _, HeaderVersion as _, Request, StrBytes},
+    records::{
+        Compression, NO_PARTITION_LEADER_EPOCH, Record, RecordBatchEncoder, RecordEncodeOptions,
+        TimestampType,
+    },
+};
+use rdkafka::Timestamp;
+use tests::deadline::GENEROUS;
+
+/// A connection to a broker.
+pub struct Connection(TcpStream);
+
+/// What a broker answers to a batch: Kafka's error code, and where the batch begins.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Appended {
+    pub code: i16,
+    pub offset: i64,
+}
+
+/// An idempotent producer's batch, of records that hold their sequence numbers.
+#[derive(Clone, Copy)]
+pub struct Batch {
+    pub producer: i64,
+    pub epoch: i16,
+    pub sequence: i32,
+    pub records: i32,
+}
+
+impl Connection {
+    pub fn open(address: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(GENEROUS)).unwrap();
+        Self(stream)
+    }
+
+    /// Sends a request and reads its response.
+    fn ask<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
+        let mut frame = BytesMut::zeroed(4);
+        RequestHeader::default()
+            .with_request_api_key(R::KEY)
+            .with_request_api_version(version)
+            .with_client_id(Some(StrBytes::from_static_str("conformance")))
+            .encode(&mut frame, R::header_version(version))
+            .unwrap();
+        request.encode(&mut frame, version).unwrap();
+        let length = u32::try_from(frame.len() - 4).unwrap();
+        frame[..4].copy_from_slice(&length.to_be_bytes());
+        self.0.write_all(&frame).unwrap();
+
+        let mut length = [0; 4];
+        self.0.read_exact(&mut length).unwrap();
+        let mut frame = vec![0; u32::from_be_bytes(length) as usize];
+        self.0.read_exact(&mut frame).unwrap();
+        let mut frame = Bytes::from(frame);
+        ResponseHeader::decode(&mut frame, R::Response::header_version(version)).unwrap();
+        R::Response::decode(&mut frame, version).unwrap()
+    }
+
+    /// An id for an idempotent producer.
+    pub fn producer_id(&mut self) -> i64 {
+        const VERSION: i16 = 4;
+        let request = InitProducerIdRequest::default().with_transaction_timeout_ms(-1);
+        let response = self.ask(VERSION, &request);
+        assert_eq!((response.error_code, response.producer_epoch), (0, 0));
+        response.producer_id.0
+    }
+
+    /// Appends a batch to the first partition of a topic.
+    pub fn append(&mut self, topic: &str, batch: Batch) -> Appended {
+        const VERSION: i16 = 9;
+        let partition =
+            PartitionProduceData::default().with_index(0).with_records(Some(batch.encode()));
+        let data = TopicProduceData::default()
+            .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
+            .with_partition_data(vec![partition]);
+        let request = ProduceRequest::default()
+            .with_acks(-1)
+            .with_timeout_ms(30_000)
+            .with_topic_data(vec![data]);
+        let response = self.ask(VERSION, &request);
+        let partition = &response.responses[0].partition_responses[0];
+        Appended { code: partition.error_code, offset: partition.base_offset }
+    }
+}
+
+impl Batch {
+    /// The batch that follows this one.
+    pub fn next(self) -> Self {
+        Self { sequence: self.sequence + self.records, ..self }
+    }
+
+    fn encode(self) -> Bytes {
+        let now = Timestamp::now().to_millis().unwrap();
+        let records: Vec<_> = (0..self.records)
+            .map(|at| Record {
+                transactional: false,
+                control: false,
+                delete_horizon: false,
+                partition_leader_epoch: NO_PARTITION_LEADER_EPOCH,
+                producer_id: self.producer,
+                producer_epoch: self.epoch,
+                timestamp_type: TimestampType::Creation,
+                offset: at.into(),
+                sequence: self.sequence + at,
+                timestamp: now,
+                key: None,
+                value: Some((self.sequence + at).to_string().into()),
+                headers: Default::default(),
+            })
+            .collect();
+        let mut batch = BytesMut::new();
+        let options = RecordEncodeOptions { version: 2, compression: Compression::None };
+        RecordBatchEncoder::encode(&mut batch, &records, &options).unwrap();
+        batch.freeze()
+    }
+}

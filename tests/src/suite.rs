@@ -1,0 +1,57 @@
+//! Cases that are told apart, run and reported one by one, and that say when they are skipped.
+
+use std::{env, process::ExitCode};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// The cases of a test binary with `harness = false`: a line a case when run, and a last word on
+/// those that were skipped.
+#[derive(Default)]
+pub struct Suite {
+    trials: Vec<Trial>,
+    skipped: Vec<String>,
+}
+
+impl Suite {
+    /// Adds a case.
+    pub fn case(&mut self, name: String, run: impl FnOnce() + Send + 'static) {
+        self.trials.push(Trial::test(name, move || {
+            run();
+            Ok::<(), Failed>(())
+        }));
+    }
+
+    /// Adds cases that cannot run here.
+    pub fn skip(&mut self, names: impl IntoIterator<Item = String>, reason: &str) {
+        let before = self.trials.len();
+        let ignored = |name| {
+            let reason = reason.to_owned();
+            Trial::test(name, || Err(reason.into())).with_ignored_flag(true)
+        };
+        self.trials.extend(names.into_iter().map(ignored));
+        let count = self.trials.len() - before;
+        if count > 0 {
+            self.skipped.push(format!("SKIPPED {count} cases: {reason}"));
+        }
+    }
+
+    /// Runs what the command line asks for.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let conclusion = libtest_mimic::run(&Arguments::from_args(), self.trials);
+        if !env::args().any(|argument| argument == "--list") {
+            for line in &self.skipped {
+                eprintln!("{line}");
+            }
+        }
+        conclusion.exit_code()
+    }
+}
+
+/// Names cases by their paths: `cases![records::one, groups::another]`.
+#[macro_export]
+macro_rules! cases {
+    ($($case:path),* $(,)?) => {
+        [$((stringify!($case), $case as _)),*]
+    };
+}
