@@ -38,7 +38,8 @@ readme:
 
 # The conformance suite on a real Apache Kafka.
 conformance: kafka
-    PASSERELLE_TEST_KAFKA=127.0.0.1:{{ kafka_port }} cargo test --workspace --test conformance -- --nocapture
+    PASSERELLE_TEST_KAFKA=127.0.0.1:{{ kafka_port }} PASSERELLE_TEST_KAFKA_DIRECTORY={{ kafka_directory }} \
+        cargo test --workspace --test conformance
 
 # Kafka's own tools and kcat on the embedded broker.
 foreign-tools:

@@ -64,10 +64,8 @@ pub fn retention_by_size_drops_the_oldest_segments(cluster: &mut Cluster) {
         (start > RECORDS / 2).then_some(start)
     });
     assert!((RECORDS - start) * RECORD > SEGMENT, "too much is gone: the first left is {start}");
-    let offsets: Vec<_> = read_all(cluster.address(), &topic, 0)
-        .into_iter()
-        .map(|seen| seen.offset)
-        .collect();
+    let offsets: Vec<_> =
+        read_all(cluster.address(), &topic, 0).into_iter().map(|seen| seen.offset).collect();
     let (start, end) = (offsets[0], offsets[offsets.len() - 1]);
     assert!(offsets.iter().copied().eq(start..=end), "records are missing in between");
     assert_eq!(end, RECORDS - 1);

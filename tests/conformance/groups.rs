@@ -150,7 +150,7 @@ pub fn a_group_is_described(cluster: &mut Cluster) {
     let members = [group.join(), group.join()];
     group.settle(&members.each_ref());
     let described = admin.groups(Some(&group.name));
-    let [info] = described.groups() else { panic!("{described:?}") };
+    let [info] = described.groups() else { panic!("one group was asked for") };
     assert_eq!((info.name(), info.state()), (group.name.as_str(), "Stable"));
     assert_eq!((info.protocol_type(), info.protocol()), ("consumer", "range"));
     assert_eq!(info.members().len(), 2);

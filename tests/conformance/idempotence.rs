@@ -44,9 +44,8 @@ pub fn a_batch_sent_twice_is_stored_once(cluster: &mut Cluster) {
 /// Up to five batches may be under way at a time, and any of them be sent again.
 pub fn a_batch_sent_again_after_others_is_stored_once(cluster: &mut Cluster) {
     let (topic, mut connection, first) = begin(cluster);
-    let batches: Vec<_> = std::iter::successors(Some(first), |batch| Some(batch.next()))
-        .take(5)
-        .collect();
+    let batches: Vec<_> =
+        std::iter::successors(Some(first), |batch| Some(batch.next())).take(5).collect();
     for (batch, offset) in batches.iter().zip((0..).step_by(3)) {
         assert_eq!(connection.append(&topic, *batch), Appended { code: 0, offset });
     }

@@ -88,7 +88,7 @@ fn on_apache_kafka(
     kafka: Option<&ApacheKafka>,
     needs: &str,
 ) {
-    let named = |name| format!("Apache Kafka: {name}");
+    let named = |name: &str| format!("Apache Kafka: {name}");
     let Some(kafka) = kafka else {
         let reason = format!(
             "a real Apache Kafka is needed; run `just conformance`, which starts one and sets {needs}"

@@ -2,29 +2,26 @@
 
 use rdkafka::{
     Offset,
-    consumer::{CommitMode, Consumer as _},
+    consumer::Consumer as _,
     error::{KafkaError, RDKafkaErrorCode},
 };
 use tests::{
     admin::{Admin, unique},
     cluster::Cluster,
-    consumer::{committed, consumer, next, position, read, reader},
+    consumer::{self, committed, consumer, next, position, read, reader},
     deadline::GENEROUS,
     producer::Producer,
     record::Record,
 };
 
+/// Commits an offset of the first partition.
 fn commit(
     cluster: &Cluster,
     group: &str,
     topic: &str,
-    offset: i64,
-    metadata: &str,
+    committed: (i64, &str),
 ) -> Result<(), KafkaError> {
-    let mut list = position(topic, 0, Offset::Offset(offset));
-    list.find_partition(topic, 0).unwrap().set_metadata(metadata);
-    let consumer = consumer(cluster.address(), &[("group.id", group)]);
-    consumer.commit(&list, CommitMode::Sync)
+    consumer::commit(cluster.address(), group, topic, 0, committed)
 }
 
 pub fn committed_offsets_are_read_back_with_their_metadata(cluster: &mut Cluster) {
@@ -32,8 +29,8 @@ pub fn committed_offsets_are_read_back_with_their_metadata(cluster: &mut Cluster
     let (group, other) = (unique("group"), unique("other"));
     let longest = "m".repeat(4096);
     for (offset, metadata) in [(3, "three"), (7, ""), (5, longest.as_str())] {
-        commit(cluster, &group, &topic, offset, metadata).unwrap();
-        commit(cluster, &other, &topic, offset + 1, "of another group").unwrap();
+        commit(cluster, &group, &topic, (offset, metadata)).unwrap();
+        commit(cluster, &other, &topic, (offset + 1, "of another group")).unwrap();
         let found = committed(cluster.address(), &group, &topic, 0);
         assert_eq!(found, (Offset::Offset(offset), metadata.to_owned()));
     }
@@ -42,7 +39,7 @@ pub fn committed_offsets_are_read_back_with_their_metadata(cluster: &mut Cluster
 pub fn metadata_of_more_than_4096_bytes_is_refused(cluster: &mut Cluster) {
     let topic = Admin::new(cluster.address()).topic("committed", 1, &[]);
     let group = unique("group");
-    let refused = commit(cluster, &group, &topic, 1, &"m".repeat(4097)).unwrap_err();
+    let refused = commit(cluster, &group, &topic, (1, &"m".repeat(4097))).unwrap_err();
     assert_eq!(refused.rdkafka_error_code(), Some(RDKafkaErrorCode::OffsetMetadataTooLarge));
     assert_eq!(committed(cluster.address(), &group, &topic, 0).0, Offset::Invalid);
 }
@@ -51,7 +48,7 @@ pub fn an_offset_never_committed_is_none(cluster: &mut Cluster) {
     let topic = Admin::new(cluster.address()).topic("committed", 2, &[]);
     let group = unique("group");
     assert_eq!(committed(cluster.address(), &group, &topic, 0).0, Offset::Invalid);
-    commit(cluster, &group, &topic, 1, "of the other partition").unwrap();
+    commit(cluster, &group, &topic, (1, "of the other partition")).unwrap();
     assert_eq!(committed(cluster.address(), &group, &topic, 1).0, Offset::Invalid);
 }
 

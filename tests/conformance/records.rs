@@ -6,10 +6,7 @@ use std::{
 };
 
 use rand::RngCore as _;
-use rdkafka::{
-    Message as _, Offset, Timestamp,
-    error::RDKafkaErrorCode::MessageSizeTooLarge,
-};
+use rdkafka::{Message as _, Offset, Timestamp, error::RDKafkaErrorCode::MessageSizeTooLarge};
 use tests::{
     admin::Admin,
     cluster::Cluster,
@@ -57,8 +54,8 @@ fn shapes() -> Vec<Record> {
             ..Record::of("with headers").keyed("headers")
         },
     ];
-    // Timestamps that go back and forth, and the very first.
-    let times = [THEN, THEN + 5000, THEN - 86_400_000, 0, THEN].into_iter().cycle();
+    // Timestamps that go back and forth, and a very old one.
+    let times = [THEN, THEN + 5000, THEN - 86_400_000, 1, THEN].into_iter().cycle();
     shapes.into_iter().cycle().take(60).zip(times).map(|(record, time)| record.at(time)).collect()
 }
 
@@ -82,7 +79,7 @@ pub fn every_codec_is_read_back_byte_identical(cluster: &mut Cluster) {
 pub fn a_big_record_is_read_back(cluster: &mut Cluster) {
     const LIMIT: (&str, &str) = ("message.max.bytes", "9000000");
     let admin = Admin::new(cluster.address());
-    let topic = admin.topic("big", 1, &[("max.message.bytes", "9000000")]);
+    let topic = admin.topic("big", 1, &[("max.message.bytes", "9000000"), KEPT_FOR_EVER]);
     let big = Record::of(noise(8_000_000)).keyed("big").at(THEN + 1);
     let records = [Record::of("before").at(THEN), big, Record::of("after").at(THEN + 2)];
     Producer::new(cluster.address(), &[LIMIT]).write(&topic, 0, &records);

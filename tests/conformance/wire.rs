@@ -8,7 +8,9 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
-        InitProducerIdRequest, ProduceRequest, RequestHeader, ResponseHeader, TopicName,
+        IncrementalAlterConfigsRequest, InitProducerIdRequest, ProduceRequest, RequestHeader,
+        ResponseHeader, TopicName,
+        incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
         produce_request::{PartitionProduceData, TopicProduceData},
     },
     protocol::{Decodable as _, Encodable as _, HeaderVersion as _, Request, StrBytes},
@@ -18,7 +20,7 @@ use kafka_protocol::{
     },
 };
 use rdkafka::Timestamp;
-use tests::deadline::GENEROUS;
+use tests::deadline::{GENEROUS, eventually};
 
 /// A connection to a broker.
 pub struct Connection(TcpStream);
@@ -72,10 +74,13 @@ impl Connection {
     /// An id for an idempotent producer.
     pub fn producer_id(&mut self) -> i64 {
         const VERSION: i16 = 4;
-        let request = InitProducerIdRequest::default().with_transaction_timeout_ms(-1);
-        let response = self.ask(VERSION, &request);
-        assert_eq!((response.error_code, response.producer_epoch), (0, 0));
-        response.producer_id.0
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(None)
+            .with_transaction_timeout_ms(-1);
+        eventually("a producer id is given", || {
+            let response = self.ask(VERSION, &request);
+            (response.error_code == 0).then_some(response.producer_id.0)
+        })
     }
 
     /// Appends a batch to the first partition of a topic.
@@ -87,12 +92,27 @@ impl Connection {
             .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
             .with_partition_data(vec![partition]);
         let request = ProduceRequest::default()
+            .with_transactional_id(None)
             .with_acks(-1)
             .with_timeout_ms(30_000)
             .with_topic_data(vec![data]);
         let response = self.ask(VERSION, &request);
         let partition = &response.responses[0].partition_responses[0];
         Appended { code: partition.error_code, offset: partition.base_offset }
+    }
+
+    /// Sets one setting of a topic, and returns Kafka's error code.
+    pub fn alter(&mut self, topic: &str, name: &str, value: &str) -> i16 {
+        const VERSION: i16 = 1;
+        const TOPIC: i8 = 2;
+        let own = |text: &str| StrBytes::from_string(text.to_owned());
+        let change = AlterableConfig::default().with_name(own(name)).with_value(Some(own(value)));
+        let resource = AlterConfigsResource::default()
+            .with_resource_type(TOPIC)
+            .with_resource_name(own(topic))
+            .with_configs(vec![change]);
+        let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+        self.ask(VERSION, &request).responses[0].error_code
     }
 }
 

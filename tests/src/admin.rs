@@ -138,22 +138,15 @@ impl Admin {
         found.unwrap_or_else(|| panic!("topic {topic} has no setting {name}"))
     }
 
-    /// Gives a topic these settings and takes all others away, as `AlterConfigs` does.
-    ///
-    /// # Errors
-    /// What the broker answers.
+    /// Gives a topic these settings and takes all others away, as `AlterConfigs` does. Whether the
+    /// broker refuses one the client does not tell.
     ///
     /// # Panics
     /// If there is no answer.
-    pub fn configure(
-        &self,
-        topic: &str,
-        settings: &[(&str, &str)],
-    ) -> Result<(), RDKafkaErrorCode> {
+    pub fn configure(&self, topic: &str, settings: &[(&str, &str)]) {
         let change = AlterConfig::new(ResourceSpecifier::Topic(topic));
         let change = settings.iter().fold(change, |change, (name, value)| change.set(name, value));
-        let altered = block_on(self.native.alter_configs([&change], &options())).unwrap();
-        altered.into_iter().next().unwrap().map(drop).map_err(|(_, code)| code)
+        block_on(self.native.alter_configs([&change], &options())).unwrap();
     }
 
     /// Deletes the records of a partition before an offset; returns the first one left.

@@ -31,7 +31,7 @@ pub struct BrokerProcess {
     directory: PathBuf,
     address: SocketAddr,
     process: Child,
-    _temporary: Option<TempDir>,
+    temporary: Option<TempDir>,
 }
 
 impl BrokerProcess {
@@ -42,8 +42,9 @@ impl BrokerProcess {
     #[must_use]
     pub fn start() -> Self {
         let temporary = TempDir::new().unwrap();
-        let started = Self::start_in(temporary.path());
-        Self { _temporary: Some(temporary), ..started }
+        let mut started = Self::start_in(temporary.path());
+        started.temporary = Some(temporary);
+        started
     }
 
     /// Starts a broker on a folder.
@@ -53,7 +54,7 @@ impl BrokerProcess {
     #[must_use]
     pub fn start_in(directory: &Path) -> Self {
         let (process, address) = spawn(directory, 0).expect("start the embedded broker");
-        Self { directory: directory.to_owned(), address, process, _temporary: None }
+        Self { directory: directory.to_owned(), address, process, temporary: None }
     }
 
     /// Where it listens, also after a restart.

@@ -16,7 +16,10 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use crate::{deadline::GENEROUS, record::Seen};
+use crate::{
+    deadline::{GENEROUS, eventually},
+    record::Seen,
+};
 
 fn config(address: &str, settings: &[(&str, &str)]) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -127,6 +130,30 @@ pub fn watermarks(address: &str, topic: &str, partition: i32) -> (i64, i64) {
     consumer(address, &[]).fetch_watermarks(topic, partition, GENEROUS).unwrap()
 }
 
+/// Commits an offset of one partition for a group, with metadata.
+///
+/// # Errors
+/// What the broker answers, other than that it is not ready yet.
+///
+/// # Panics
+/// If it never gets ready.
+pub fn commit(
+    address: &str,
+    group: &str,
+    topic: &str,
+    partition: i32,
+    (offset, metadata): (i64, &str),
+) -> Result<(), KafkaError> {
+    let list = position(topic, partition, Offset::Offset(offset));
+    list.find_partition(topic, partition).unwrap().set_metadata(metadata);
+    let consumer = consumer(address, &[("group.id", group)]);
+    eventually("the group's coordinator is ready", || {
+        let committed = consumer.commit(&list, CommitMode::Sync);
+        let code = committed.as_ref().err().and_then(KafkaError::rdkafka_error_code);
+        (code != Some(RDKafkaErrorCode::CoordinatorLoadInProgress)).then_some(committed)
+    })
+}
+
 /// What a group committed for one partition, and with which metadata.
 ///
 /// # Panics
@@ -166,8 +193,11 @@ impl ClientContext for Watch {}
 impl ConsumerContext for Watch {
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, _: &Rebalance<'_>) {
         self.0.rebalances.fetch_add(1, Ordering::SeqCst);
-        let list = consumer.assignment().unwrap();
-        *lock(&self.0.owned) = list.elements().iter().map(|element| element.partition()).collect();
+        // A consumer that is being closed owns none and does not answer any more.
+        let owned = consumer.assignment().map(|list| {
+            list.elements().iter().map(|element| element.partition()).collect::<BTreeSet<_>>()
+        });
+        *lock(&self.0.owned) = owned.unwrap_or_default();
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 /// How long anything that must happen may take on a slow, busy machine: a bound on liveness, no
 /// measure of speed.
-pub const GENEROUS: Duration = Duration::from_secs(60);
+pub const GENEROUS: Duration = Duration::from_secs(180);
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 

@@ -53,9 +53,7 @@ impl ProducerContext for Receipts {
 
     fn delivery(&self, result: &DeliveryResult<'_>, receipt: Self::DeliveryOpaque) {
         let delivered = match result {
-            Ok(message) => {
-                Ok(Placed { partition: message.partition(), offset: message.offset() })
-            }
+            Ok(message) => Ok(Placed { partition: message.partition(), offset: message.offset() }),
             Err((error, _)) => Err(error.rdkafka_error_code().expect("a code of librdkafka")),
         };
         // Nobody need wait.

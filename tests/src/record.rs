@@ -64,9 +64,8 @@ pub struct Seen {
 
 impl Seen {
     pub(crate) fn of(message: &impl Message) -> Self {
-        let own = |header: Header<'_, &[u8]>| {
-            (header.key.to_owned(), header.value.map(<[u8]>::to_owned))
-        };
+        let own =
+            |header: Header<'_, &[u8]>| (header.key.to_owned(), header.value.map(<[u8]>::to_owned));
         let headers = message.headers().map(|headers| headers.iter().map(own).collect());
         let record = Record {
             key: message.key().map(<[u8]>::to_owned),
