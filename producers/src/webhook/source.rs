@@ -6,8 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use axum::extract::Request;
+use axum::http::StatusCode;
 use engine::publisher::Rejected;
-use engine::{Draft, Fault, Publisher, Shutdown, Source};
+use engine::{Domain, Draft, Fault, Publisher, Shutdown, Source};
 use tracing::{debug, warn};
 
 use super::answer::Answer;
@@ -143,9 +144,12 @@ impl Endpoint {
                 answer
             }
             Err(fault) => {
-                warn!(route = %self.route, %id, %fault, "an event was not acknowledged by Kafka: its sender is asked to send it again");
-                let answer =
-                    Answer::unavailable("The event could not be stored now: send it again.");
+                warn!(route = %self.route, %id, %fault, "an event was not acknowledged by Kafka");
+                let answer = match fault.domain {
+                    // Kafka takes it neither now nor later: its record is too large for the topic.
+                    Domain::Data => Answer::error(StatusCode::PAYLOAD_TOO_LARGE, fault.message),
+                    _ => Answer::unavailable("The event could not be stored now: send it again."),
+                };
                 first.failed(answer.clone());
                 answer
             }
