@@ -1,0 +1,63 @@
+//! The operators' address of a running process.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::process::Process;
+use super::{client, until};
+
+pub struct Operators {
+    client: reqwest::Client,
+    address: SocketAddr,
+}
+
+impl Operators {
+    pub fn at(address: SocketAddr) -> Self {
+        Self { client: client(), address }
+    }
+
+    /// Waits until the process is ready; how long that took.
+    pub async fn ready(&self, process: &mut Process) -> Duration {
+        let started = Instant::now();
+        loop {
+            process.assert_alive();
+            if self.get("/ready").await.is_some_and(|(status, _)| status == 200) {
+                return started.elapsed();
+            }
+            assert!(started.elapsed() < super::PATIENCE, "never ready:\n{}", process.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The status and the text of a page, if anyone answers.
+    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
+        let answer = self.client.get(format!("http://{}{path}", self.address)).send().await.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
+    }
+
+    /// What each route is doing, by its full name.
+    pub async fn routes(&self) -> BTreeMap<String, Value> {
+        let (_, text) = self.get("/status").await.unwrap();
+        let routes: Vec<Value> = serde_json::from_str(&text).unwrap();
+        let named = |route: Value| (route["route"].as_str().unwrap().to_owned(), route);
+        routes.into_iter().map(named).collect()
+    }
+
+    /// Waits until a route is in this state; what is said of it.
+    pub async fn state(&self, route: &str, state: &str) -> Value {
+        until(&format!("{route} is {state}"), async || {
+            self.routes().await.remove(route).filter(|route| route["state"] == state)
+        })
+        .await
+    }
+
+    /// The value of the metric whose line starts like this; 0 if there is none yet.
+    pub async fn metric(&self, line: &str) -> f64 {
+        let (_, text) = self.get("/metrics").await.unwrap();
+        let value = |found: &str| found.rsplit(' ').next()?.parse::<f64>().ok();
+        text.lines().filter(|found| found.starts_with(line)).filter_map(value).sum()
+    }
+}
