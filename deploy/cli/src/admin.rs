@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
@@ -11,9 +11,11 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use engine::state::RouteStatus;
 use engine::{Engine, Metrics, Shutdown};
+use futures::FutureExt as _;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::RwLock;
 
 use crate::failure::Failure;
 use crate::place::Place;
@@ -32,19 +34,21 @@ impl Running {
         Self { engines: RwLock::new(engines), metrics }
     }
 
+    /// Waits until every pipeline has started.
+    ///
+    /// # Errors
+    /// One is refused: a topic is not as declared.
+    pub async fn started(&self) -> Result<(), Failure> {
+        for engine in self.engines.read().await.values() {
+            engine.started().await?;
+        }
+        Ok(())
+    }
+
     /// Stops the pipelines, all at once: each drains and commits.
     pub async fn shutdown(&self) {
-        let engines =
-            std::mem::take(&mut *self.engines.write().unwrap_or_else(PoisonError::into_inner));
+        let engines = std::mem::take(&mut *self.engines.write().await);
         futures::future::join_all(engines.into_values().map(Engine::shutdown)).await;
-    }
-
-    fn engines(&self) -> RwLockReadGuard<'_, BTreeMap<String, Engine>> {
-        self.engines.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn routes(&self) -> Vec<RouteStatus> {
-        self.engines().values().flat_map(Engine::statuses).collect()
     }
 }
 
@@ -91,11 +95,13 @@ async fn metrics(State(running): State<Shared>) -> Response {
     }
 }
 
-/// Ready once every route has left its start: those that wait are for the operator, not for the
-/// load balancer to restart.
+/// Ready once every pipeline has started: routes that wait afterwards are for the operator, not for
+/// the load balancer.
 async fn ready(State(running): State<Shared>) -> Response {
-    let starting = running.routes().into_iter().filter(|status| status.state.word() == "starting");
-    let names = starting.map(|status| status.route.to_string()).collect::<Vec<_>>();
+    let engines = running.engines.read().await;
+    let starting =
+        engines.iter().filter(|(_, engine)| !matches!(engine.started().now_or_never(), Some(Ok(()))));
+    let names = starting.map(|(name, _)| name.as_str()).collect::<Vec<_>>();
     match names.is_empty() {
         true => "ready".into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, format!("starting: {}", names.join(", ")))
@@ -104,7 +110,7 @@ async fn ready(State(running): State<Shared>) -> Response {
 }
 
 async fn status(State(running): State<Shared>) -> Json<Vec<RouteStatus>> {
-    Json(running.routes())
+    Json(running.engines.read().await.values().flat_map(Engine::statuses).collect())
 }
 
 #[derive(Deserialize)]
@@ -125,7 +131,7 @@ async fn accept(
         Ok(place) => place,
         Err(failure) => return refused(StatusCode::UNPROCESSABLE_ENTITY, failure.0),
     };
-    let engines = running.engines();
+    let engines = running.engines.read().await;
     let Some(engine) = engines.get(&pipeline) else {
         return refused(
             StatusCode::NOT_FOUND,

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use async_trait::async_trait;
-use broker::{Broker, TopicHandle};
+use broker::{Broker, BrokerError, TopicHandle};
 use bytes::Bytes;
 use engine::Shutdown;
 use schemas::registry::server::{Log, LogError, Server};
@@ -49,16 +49,23 @@ impl Embedded {
     /// # Errors
     /// An address is taken, or another process uses the directory.
     pub async fn start(data: &Path, listen: Listen, stop: Shutdown) -> Result<Self, Failure> {
-        let (kafka, registry) = match listen {
-            Listen::Usual => (free(KAFKA), bind(REGISTRY).await.or(bind(any()).await)),
-            Listen::At { kafka, registry } => (kafka, bind(registry).await),
+        let (kafka, registry, elsewhere) = match listen {
+            Listen::Usual => (free(KAFKA), bind(REGISTRY).await.or(bind(any()).await), true),
+            Listen::At { kafka, registry } => (kafka, bind(registry).await, false),
         };
         let registry = registry
             .map_err(|error| Failure::new(format!("The registry cannot listen: {error}.")))?;
         let mut config = broker::Config::new(data.join("broker"));
         config.listen = kafka;
-        let broker =
-            Broker::start(config).await.map_err(|error| Failure::new(error.to_string()))?;
+        let broker = match Broker::start(config.clone()).await {
+            // Another process took the port since it was seen to be free.
+            Err(BrokerError::Listen { .. }) if elsewhere => {
+                config.listen = any();
+                Broker::start(config).await
+            }
+            started => started,
+        };
+        let broker = broker.map_err(|error| Failure::new(error.to_string()))?;
         let topic = schemas_topic(&broker).await?;
         let server = Server::open(TopicLog(topic))
             .await
@@ -103,7 +110,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 }
 
 async fn schemas_topic(broker: &Broker) -> Result<TopicHandle, Failure> {
-    let failed = |error: broker::BrokerError| {
+    let failed = |error: BrokerError| {
         Failure::new(format!("The topic {SCHEMAS} cannot be opened: {error}."))
     };
     match broker.topic(SCHEMAS) {
@@ -130,7 +137,7 @@ impl Log for TopicLog {
     }
 
     async fn read_all(&self) -> Result<Vec<(Bytes, Option<Bytes>)>, LogError> {
-        let failed = |error: broker::BrokerError| LogError(error.to_string());
+        let failed = |error: BrokerError| LogError(error.to_string());
         let (mut all, mut from) = (Vec::new(), 0);
         loop {
             let records = self.0.read(from).await.map_err(failed)?;

@@ -24,19 +24,25 @@ use crate::{files, signals};
 pub async fn run(options: &Files) -> Outcome {
     let started = Instant::now();
     let running = Running::start(&options.files).await?;
-    let Addresses { kafka, registry, admin } = running.addresses();
-    let admin = admin.as_deref().unwrap_or_default();
-    tracing::info!(
-        milliseconds = started.elapsed().as_millis() as u64,
-        kafka,
-        registry,
-        admin,
-        "ready"
-    );
-    let signal = signals::stop().await;
-    tracing::info!(signal, "stopping: draining what is under way");
+    let refused = async {
+        if let Err(failure) = running.started().await {
+            return failure;
+        }
+        let Addresses { kafka, registry, admin } = running.addresses();
+        let admin = admin.as_deref().unwrap_or_default();
+        let milliseconds = started.elapsed().as_millis() as u64;
+        tracing::info!(milliseconds, kafka, registry, admin, "ready");
+        std::future::pending().await
+    };
+    let ended = tokio::select! {
+        signal = signals::stop() => {
+            tracing::info!(signal, "stopping: draining what is under way");
+            Ok(ExitCode::SUCCESS)
+        }
+        failure = refused => Err(failure),
+    };
     running.shutdown().await;
-    Ok(ExitCode::SUCCESS)
+    ended
 }
 
 /// Pipelines that run, with what they need.
@@ -50,10 +56,11 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts pipelines; returns once every route runs, or waits for a known reason.
+    /// Starts pipelines and returns at once; see [`started`](Self::started). The operators' address
+    /// answers from now on: it says what a start waits for.
     ///
     /// # Errors
-    /// A file has mistakes, an address is taken, or a pipeline is refused.
+    /// A file has mistakes, or an address is taken.
     pub async fn start(paths: &[PathBuf]) -> Result<Self, Failure> {
         let pipelines = files::read(paths)?.pipelines;
         // Files that run together say the same of brokers, registry, data and operators' address.
@@ -71,7 +78,7 @@ impl Running {
             registry: registry(first, embedded.as_ref()),
         };
         let metrics = Metrics::new()?;
-        let engines = start(&pipelines, &kept, &metrics).await?;
+        let engines = start(&pipelines, &kept, &metrics)?;
         let running = Arc::new(admin::Running::new(engines, metrics));
         let admin = admin::serve(listen, Arc::clone(&running), stopping).await?;
         let addresses = Addresses {
@@ -81,6 +88,14 @@ impl Running {
         };
         addresses.write(&data)?;
         Ok(Self { addresses, data, running, embedded, stop })
+    }
+
+    /// Waits until every route runs, or waits for a known reason while the others run.
+    ///
+    /// # Errors
+    /// A pipeline is refused: a topic is not as declared.
+    pub async fn started(&self) -> Result<(), Failure> {
+        self.running.started().await
     }
 
     /// Where everything listens.
@@ -122,8 +137,8 @@ fn registry(pipeline: &Pipeline, embedded: Option<&Embedded>) -> RegistryConfig 
     pipeline.registry_config().unwrap_or_else(own)
 }
 
-/// Starts every pipeline, then waits for all of them.
-async fn start(
+/// Starts every pipeline.
+fn start(
     pipelines: &[Pipeline],
     kept: &Kept,
     metrics: &Metrics,
@@ -142,9 +157,6 @@ async fn start(
         };
         let engine = Engine::start(pipeline.plan(&catalogue, around)?, metrics)?;
         engines.insert(pipeline.name.clone(), engine);
-    }
-    for engine in engines.values() {
-        engine.started().await?;
     }
     Ok(engines)
 }

@@ -39,6 +39,7 @@ pub async fn run(options: Demo) -> Outcome {
     let listener = listen(folder.erp).await?;
     let serving = tokio::spawn(erp.clone().serve(listener, stop.clone()));
     let running = Running::start(&[folder.path().join("orders.yaml")]).await?;
+    running.started().await?;
 
     introduce(&folder, &running, before);
     let shop = Shop {
