@@ -72,11 +72,12 @@ impl Admin {
     /// A `Remote` fault when no broker answers.
     pub async fn partitions(&self) -> Result<BTreeMap<String, i32>, Fault> {
         let client = Arc::clone(&self.client);
+        let doing = format!("listing the topics of {}", self.cluster.brokers);
         blocking(move || {
             let metadata = client
                 .inner()
                 .fetch_metadata(None, Duration::from_secs(3))
-                .map_err(|error| fault("listing the topics", &error))?;
+                .map_err(|error| fault(&doing, &error))?;
             let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
             let count = |partitions: usize| i32::try_from(partitions).unwrap_or(i32::MAX);
             Ok(topics
