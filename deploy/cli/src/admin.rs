@@ -99,8 +99,9 @@ async fn metrics(State(running): State<Shared>) -> Response {
 /// the load balancer.
 async fn ready(State(running): State<Shared>) -> Response {
     let engines = running.engines.read().await;
-    let starting =
-        engines.iter().filter(|(_, engine)| !matches!(engine.started().now_or_never(), Some(Ok(()))));
+    let starting = engines
+        .iter()
+        .filter(|(_, engine)| !matches!(engine.started().now_or_never(), Some(Ok(()))));
     let names = starting.map(|(name, _)| name.as_str()).collect::<Vec<_>>();
     match names.is_empty() {
         true => "ready".into_response(),

@@ -5,21 +5,21 @@ use std::process::ExitCode;
 use engine::configuration::{Grammar, reference};
 
 use crate::arguments::Connectors;
-use crate::catalogue;
 use crate::failure::{Failure, Outcome};
+use crate::{catalogue, output};
 
 /// Shows the catalogue, one connector, the JSON Schema or the reference.
 pub fn run(options: &Connectors) -> Outcome {
     let catalogue = catalogue::all();
     if options.json_schema {
         let schema = Grammar::of(&catalogue).json_schema();
-        println!(
+        say!(
             "{}",
             serde_json::to_string_pretty(&schema)
                 .map_err(|error| Failure::new(error.to_string()))?
         );
     } else if options.reference {
-        print!("{}", reference(&catalogue));
+        output::write(reference(&catalogue));
     } else {
         let all = entries(&catalogue);
         match &options.name {
@@ -61,11 +61,11 @@ fn entries(catalogue: &engine::Catalogue) -> Vec<Entry> {
 }
 
 fn list(all: &[Entry]) {
-    println!("CONNECTOR  ROLE       WHAT IT DOES");
+    say!("CONNECTOR  ROLE       WHAT IT DOES");
     for Entry { name, role, summary, .. } in all {
-        println!("{name:<9}  {role:<9}  {summary}");
+        say!("{name:<9}  {role:<9}  {summary}");
     }
-    println!(
+    say!(
         "\n`passerelle connectors NAME` shows one with an example; docs/reference.md has every option."
     );
 }
@@ -76,6 +76,6 @@ fn show(all: &[Entry], name: &str) -> Result<(), Failure> {
         let names = all.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
         return Err(Failure::new(format!("There is no connector `{name}`; there are: {names}.")));
     };
-    println!("{name} ({role}): {summary}\n\nExample:\n\n{example}");
+    say!("{name} ({role}): {summary}\n\nExample:\n\n{example}");
     Ok(())
 }

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use engine::configuration::{Loaded, Problem, draw_all, load};
 
 use crate::arguments::{Check, Files};
-use crate::catalogue;
 use crate::failure::{Failure, Outcome};
+use crate::{catalogue, output};
 
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
@@ -42,9 +42,9 @@ pub fn check(options: &Check) -> Outcome {
     if options.json {
         let text = serde_json::to_string_pretty(&problems)
             .map_err(|error| Failure::new(error.to_string()))?;
-        println!("{text}");
+        say!("{text}");
     } else {
-        print!("{}", draw_all(&problems, std::io::stdout().is_terminal()));
+        output::write(draw_all(&problems, std::io::stdout().is_terminal()));
     }
     Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -1,5 +1,8 @@
 //! The `passerelle` command.
 
+#[macro_use]
+mod output;
+
 mod addresses;
 mod admin;
 mod arguments;

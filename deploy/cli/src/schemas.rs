@@ -38,11 +38,11 @@ async fn list(address: &Address) -> Outcome {
     let failed = |error: schemas::registry::RegistryError| Failure::new(error.to_string());
     let subjects = registry.subjects().await.map_err(failed)?;
     let width = subjects.iter().map(String::len).max().unwrap_or_default().max("SUBJECT".len());
-    println!("{:width$}  VERSION  ID      COMPATIBILITY        NAME", "SUBJECT");
+    say!("{:width$}  VERSION  ID      COMPATIBILITY        NAME", "SUBJECT");
     for subject in subjects {
         let latest = registry.latest(&subject).await.map_err(failed)?;
         let level = registry.compatibility_level(&subject).await.map_err(failed)?;
-        println!(
+        say!(
             "{subject:width$}  {:<7}  {:<6}  {:<19}  {}",
             latest.version,
             latest.id,
@@ -61,16 +61,12 @@ async fn check(file: &SchemaFile) -> Outcome {
         .map_err(|error| Failure::new(error.to_string()))?
     {
         Verdict::Compatible => {
-            println!("{} may become the next version of {}.", file.schema.display(), file.subject);
+            say!("{} may become the next version of {}.", file.schema.display(), file.subject);
             Ok(ExitCode::SUCCESS)
         }
         Verdict::Incompatible(reasons) => {
-            println!(
-                "{} may not become the next version of {}:",
-                file.schema.display(),
-                file.subject
-            );
-            reasons.iter().for_each(|reason| println!("  - {reason}"));
+            say!("{} may not become the next version of {}:", file.schema.display(), file.subject);
+            reasons.iter().for_each(|reason| say!("  - {reason}"));
             Ok(ExitCode::FAILURE)
         }
     }
@@ -82,6 +78,6 @@ async fn register(file: &SchemaFile) -> Outcome {
         .register(&file.subject, &schema)
         .await
         .map_err(|error| Failure::new(error.to_string()))?;
-    println!("{} is registered under {} with the id {id}.", file.schema.display(), file.subject);
+    say!("{} is registered under {} with the id {id}.", file.schema.display(), file.subject);
     Ok(ExitCode::SUCCESS)
 }

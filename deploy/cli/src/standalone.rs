@@ -21,7 +21,7 @@ pub async fn run(options: &Broker) -> Outcome {
         admin: None,
     };
     addresses.write(&options.data)?;
-    println!(
+    say!(
         "broker    {}\nregistry  {}\ndata      {}",
         addresses.kafka,
         addresses.registry,

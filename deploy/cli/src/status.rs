@@ -32,16 +32,16 @@ pub async fn run(address: Address) -> Outcome {
     })?;
     let width =
         routes.iter().map(|route| route.route.len()).max().unwrap_or_default().max("ROUTE".len());
-    println!("{:width$}  ROLE       STATE          LAG", "ROUTE");
+    say!("{:width$}  ROLE       STATE          LAG", "ROUTE");
     for Route { route, role, state, reason, lag_events, lag_seconds } in routes {
         let lag = if role == "source" {
             String::new()
         } else {
             format!("{lag_events} events, {lag_seconds:.1} s")
         };
-        println!("{route:width$}  {role:<9}  {state:<9}  {lag:>22}");
+        say!("{route:width$}  {role:<9}  {state:<9}  {lag:>22}");
         if let Some(reason) = reason {
-            println!("{:width$}    {reason}", "");
+            say!("{:width$}    {reason}", "");
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -56,7 +56,7 @@ pub async fn accept(options: Accept) -> Outcome {
     let status = answer.status();
     let body = answer.text().await.map_err(|error| unreachable(&url, &error))?;
     if status.is_success() {
-        println!("{} goes on from {}.", options.route, options.from);
+        say!("{} goes on from {}.", options.route, options.from);
         return Ok(ExitCode::SUCCESS);
     }
     let told = serde_json::from_str::<serde_json::Value>(&body)

@@ -14,9 +14,9 @@ pub async fn run(address: Address) -> Outcome {
     let topics = Admin::new(&Cluster::new(addresses.kafka()?))?.list().await?;
     let width =
         topics.iter().map(|topic| topic.name.len()).max().unwrap_or_default().max("TOPIC".len());
-    println!("{:width$}  PARTITIONS      EVENTS", "TOPIC");
+    say!("{:width$}  PARTITIONS      EVENTS", "TOPIC");
     for topic in topics {
-        println!("{:width$}  {:>10}  {:>10}", topic.name, topic.partitions, topic.events);
+        say!("{:width$}  {:>10}  {:>10}", topic.name, topic.partitions, topic.events);
     }
     Ok(ExitCode::SUCCESS)
 }

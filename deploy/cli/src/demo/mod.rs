@@ -59,14 +59,14 @@ pub async fn run(options: Demo) -> Outcome {
         }
     };
     tokio::select! {
-        signal = signals::stop() => println!("\n{signal}: stopping."),
+        signal = signals::stop() => say!("\n{signal}: stopping."),
         () = enough => {}
     }
     trigger.trigger();
     let sold = selling.await;
     running.shutdown().await;
     let _ = serving.await;
-    println!(
+    say!(
         "The ERP has {} orders. All data stays in {}; start the demo again to go on from there.",
         erp.count(),
         folder.path().display()
@@ -87,17 +87,17 @@ fn introduce(folder: &Folder, running: &Running, before: usize) {
     let Folder { webhooks, erp, .. } = folder;
     let addresses = running.addresses();
     let admin = addresses.admin.as_deref().unwrap_or_default();
-    println!("Passerelle: a shop's orders travel to an ERP through Kafka, each once.\n");
-    println!("  shop ─▶ webhook ─▶ shop.orders ─▶ map ─▶ erp.sales ─▶ ERP\n");
-    println!("  pipeline   {}", folder.path().join("orders.yaml").display());
-    println!("  broker     {}        (kcat -b {0} -L)", addresses.kafka);
-    println!("  registry   {}", addresses.registry);
-    println!("  operators  http://{admin}/metrics  /status  /health  /ready");
-    println!("  ERP        http://{erp}/sales  ({before} orders so far)");
-    println!("\nSend an order by hand:\n");
-    println!("  curl http://{webhooks}/by-hand -d @{}", folder.path().join("order.json").display());
-    println!("\nFollow a topic:\n\n  passerelle tap erp.sales --data {}", folder.path().display());
-    println!(
+    say!("Passerelle: a shop's orders travel to an ERP through Kafka, each once.\n");
+    say!("  shop ─▶ webhook ─▶ shop.orders ─▶ map ─▶ erp.sales ─▶ ERP\n");
+    say!("  pipeline   {}", folder.path().join("orders.yaml").display());
+    say!("  broker     {}        (kcat -b {0} -L)", addresses.kafka);
+    say!("  registry   {}", addresses.registry);
+    say!("  operators  http://{admin}/metrics  /status  /health  /ready");
+    say!("  ERP        http://{erp}/sales  ({before} orders so far)");
+    say!("\nSend an order by hand:\n");
+    say!("  curl http://{webhooks}/by-hand -d @{}", folder.path().join("order.json").display());
+    say!("\nFollow a topic:\n\n  passerelle tap erp.sales --data {}", folder.path().display());
+    say!(
         "\nOrders as they land in the ERP, with the time since the shop sent them (Ctrl-C stops):\n"
     );
 }
