@@ -130,6 +130,18 @@ pub fn watermarks(address: &str, topic: &str, partition: i32) -> (i64, i64) {
     consumer(address, &[]).fetch_watermarks(topic, partition, GENEROUS).unwrap()
 }
 
+/// Asks a group's coordinator again until it is ready: after a start it may not be.
+fn coordinated<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    const NOT_READY: [RDKafkaErrorCode; 3] =
+        [CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator];
+    eventually("the group's coordinator is ready", || {
+        let answer = ask();
+        let code = answer.as_ref().err().and_then(KafkaError::rdkafka_error_code);
+        code.is_none_or(|code| !NOT_READY.contains(&code)).then_some(answer)
+    })
+}
+
 /// Commits an offset of one partition for a group, with metadata.
 ///
 /// # Errors
@@ -147,11 +159,7 @@ pub fn commit(
     let list = position(topic, partition, Offset::Offset(offset));
     list.find_partition(topic, partition).unwrap().set_metadata(metadata);
     let consumer = consumer(address, &[("group.id", group)]);
-    eventually("the group's coordinator is ready", || {
-        let committed = consumer.commit(&list, CommitMode::Sync);
-        let code = committed.as_ref().err().and_then(KafkaError::rdkafka_error_code);
-        (code != Some(RDKafkaErrorCode::CoordinatorLoadInProgress)).then_some(committed)
-    })
+    coordinated(|| consumer.commit(&list, CommitMode::Sync))
 }
 
 /// What a group committed for one partition, and with which metadata.
@@ -162,7 +170,7 @@ pub fn commit(
 pub fn committed(address: &str, group: &str, topic: &str, partition: i32) -> (Offset, String) {
     let consumer = consumer(address, &[("group.id", group)]);
     let asked = position(topic, partition, Offset::Invalid);
-    let found = consumer.committed_offsets(asked, GENEROUS).unwrap();
+    let found = coordinated(|| consumer.committed_offsets(asked.clone(), GENEROUS)).unwrap();
     let element = found.find_partition(topic, partition).unwrap();
     element.error().unwrap();
     (element.offset(), element.metadata().to_owned())
