@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, thread, time::Duration};
 
 use rand::RngCore as _;
+use rdkafka::error::RDKafkaErrorCode;
 use tests::{
     admin::Admin,
     cluster::Cluster,
@@ -44,6 +45,53 @@ pub fn compaction_keeps_the_last_value_of_each_key_at_its_offset(cluster: &mut C
         assert_eq!((seen.offset, seen.record.value.unwrap()), *expected);
     }
     assert_eq!(watermarks(cluster.address(), &topic, 0).1, end);
+}
+
+pub fn a_compacted_topic_refuses_records_without_a_key(cluster: &mut Cluster) {
+    let settings = [("cleanup.policy", "compact")];
+    let topic = Admin::new(cluster.address()).topic("compacted", 1, &settings);
+    let producer = Producer::new(cluster.address(), &[]);
+    let refused = producer.send(&topic, Some(0), &Record::of("no key")).unwrap().wait();
+    assert_eq!(refused, Err(RDKafkaErrorCode::InvalidRecord));
+    producer.write(&topic, 0, &[Record::of("value").keyed("key")]);
+    assert_eq!(watermarks(cluster.address(), &topic, 0).1, 1);
+}
+
+pub fn a_tombstone_takes_its_key_away_and_goes_after_its_time(cluster: &mut Cluster) {
+    let settings = [
+        ("cleanup.policy", "compact"),
+        ("segment.ms", "100"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+        ("delete.retention.ms", "500"),
+    ];
+    let topic = Admin::new(cluster.address()).topic("compacted", 1, &settings);
+    let producer = Producer::new(cluster.address(), &[]);
+    producer.write(&topic, 0, &[Record::of("kept").keyed("kept"), Record::of("x").keyed("gone")]);
+    producer.write(&topic, 0, &[Record { key: Some(b"gone".to_vec()), ..Record::default() }]);
+    eventually("nothing of the deleted key is left", || {
+        // Compaction looks only at a log that grows.
+        producer.write(&topic, 0, &[Record::of("grows").keyed("other")]);
+        thread::sleep(Duration::from_millis(300));
+        let seen = read_all(cluster.address(), &topic, 0);
+        assert_eq!(seen[0].record.text(), Some("kept"));
+        let left = seen.iter().any(|seen| seen.record.key.as_deref() == Some(b"gone"));
+        (!left).then_some(())
+    });
+}
+
+pub fn retention_by_time_drops_what_is_older(cluster: &mut Cluster) {
+    const THEN: i64 = 1_700_000_000_000;
+    let settings = [("retention.ms", "3600000")];
+    let topic = Admin::new(cluster.address()).topic("aged", 1, &settings);
+    let producer = Producer::new(cluster.address(), &[]);
+    producer.write(&topic, 0, &vec![Record::of("old").at(THEN); 3]);
+    eventually("what is too old is gone", || {
+        (watermarks(cluster.address(), &topic, 0) == (3, 3)).then_some(())
+    });
+    producer.write(&topic, 0, &[Record::of("new")]);
+    let seen = read_all(cluster.address(), &topic, 0);
+    assert_eq!(seen.len(), 1);
+    assert_eq!((seen[0].offset, seen[0].record.text()), (3, Some("new")));
 }
 
 pub fn retention_by_size_drops_the_oldest_segments(cluster: &mut Cluster) {

@@ -1,16 +1,21 @@
 //! Consumer groups: who owns which partition, and who is in them.
 
-use std::{collections::BTreeSet, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::{Offset, consumer::Consumer as _, error::RDKafkaErrorCode};
 use tests::{
     admin::{Admin, unique},
     cluster::Cluster,
-    consumer::Member,
+    consumer::{Member, commit, committed, consumer},
     deadline::eventually,
     producer::Producer,
     record::Record,
 };
+
+use crate::wire::Connection;
 
 const PARTITIONS: i32 = 6;
 
@@ -135,12 +140,62 @@ pub fn a_silent_members_partitions_go_to_another(cluster: &mut Cluster) {
     let mut group = Group::new(cluster, "range");
     let (staying, ended) = (group.join(), group.join_static("ended"));
     group.settle(&[&staying, &ended]);
+    let end = Instant::now();
     ended.leave();
-    thread::sleep(Duration::from_secs(2));
-    assert_eq!(staying.owned().len(), 3, "its session of 6 s is not over yet");
     group.settle(&[&staying]);
+    // Its session is 6 s, and its last word may be older than its end.
+    assert!(end.elapsed() > Duration::from_secs(3), "handed over after {:?}", end.elapsed());
     group.write();
     group.caught_up(&[&staying]);
+}
+
+pub fn a_second_process_of_one_instance_fences_the_first(cluster: &mut Cluster) {
+    let mut group = Group::new(cluster, "range");
+    let instance = ("group.instance.id", "one");
+    let first = [&group.settings[..], &[instance, ("group.id", &group.name)]].concat();
+    let first = consumer(cluster.address(), &first);
+    first.subscribe(&[&group.topic]).unwrap();
+    eventually("the first is a member", || {
+        let _ = first.poll(Duration::from_millis(50));
+        (first.assignment().unwrap().count() == 6).then_some(())
+    });
+    let second = group.join_static("one");
+    eventually("the first is told that it is fenced", || {
+        let _ = first.poll(Duration::from_millis(50));
+        let (code, _) = first.client().fatal_error()?;
+        assert_eq!(code, RDKafkaErrorCode::FencedInstanceId);
+        Some(())
+    });
+    group.write();
+    group.caught_up(&[&second]);
+}
+
+/// Who is no member commits only for groups without members: a zombie overwrites nothing.
+pub fn only_members_commit_for_a_live_group(cluster: &mut Cluster) {
+    const UNKNOWN_MEMBER_ID: i16 = 25;
+    const ILLEGAL_GENERATION: i16 = 22;
+    let mut group = Group::new(cluster, "range");
+    let member = group.join();
+    group.settle(&[&member]);
+    group.write();
+    group.caught_up(&[&member]);
+    let outside = commit(cluster.address(), &group.name, &group.topic, 0, (1, "")).unwrap_err();
+    let unknown = Some(RDKafkaErrorCode::UnknownMemberId);
+    assert_eq!(outside.rdkafka_error_code(), unknown, "{outside}");
+
+    let described = Admin::new(cluster.address()).groups(Some(&group.name));
+    let id = described.groups()[0].members()[0].id().to_owned();
+    let mut connection = Connection::open(cluster.address());
+    let mut commit = |member: &str, generation| {
+        connection.commit(&group.name, member, generation, &group.topic, 1)
+    };
+    assert_eq!(commit("nobody", 1), UNKNOWN_MEMBER_ID);
+    assert_eq!(commit(&id, 0), ILLEGAL_GENERATION, "an old generation");
+    assert_eq!(commit(&id, 1000), ILLEGAL_GENERATION, "one that is yet to come");
+    eventually("what the member itself committed stays", || {
+        let (offset, _) = committed(cluster.address(), &group.name, &group.topic, 0);
+        (offset == Offset::Offset(20)).then_some(())
+    });
 }
 
 pub fn a_group_is_described(cluster: &mut Cluster) {

@@ -29,6 +29,8 @@ const SHARED: &[Case] = &cases![
     records::a_big_record_is_read_back,
     records::a_record_larger_than_the_topic_allows_is_refused_and_the_next_is_taken,
     records::a_topic_can_stamp_records_with_its_own_clock,
+    records::records_are_taken_with_any_kind_of_acknowledgement,
+    records::a_topic_nobody_created_is_refused_and_not_created,
     records::an_append_is_seen_by_a_waiting_consumer,
     idempotence::a_batch_sent_twice_is_stored_once,
     idempotence::a_batch_sent_again_after_others_is_stored_once,
@@ -43,6 +45,8 @@ const SHARED: &[Case] = &cases![
     groups::cooperative_sticky_gives_every_partition_to_one_of_the_members,
     groups::a_static_member_comes_back_to_its_partitions_without_a_rebalance,
     groups::a_silent_members_partitions_go_to_another,
+    groups::a_second_process_of_one_instance_fences_the_first,
+    groups::only_members_commit_for_a_live_group,
     groups::a_group_is_described,
     groups::a_group_is_deleted_once_it_is_empty,
     topics::a_topic_is_created_described_and_deleted,
@@ -52,6 +56,9 @@ const SHARED: &[Case] = &cases![
     topics::wrong_settings_are_refused,
     topics::deleted_records_are_gone_and_the_rest_stays,
     cleaning::compaction_keeps_the_last_value_of_each_key_at_its_offset,
+    cleaning::a_compacted_topic_refuses_records_without_a_key,
+    cleaning::a_tombstone_takes_its_key_away_and_goes_after_its_time,
+    cleaning::retention_by_time_drops_what_is_older,
     cleaning::retention_by_size_drops_the_oldest_segments,
 ];
 

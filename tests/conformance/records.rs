@@ -6,13 +6,18 @@ use std::{
 };
 
 use rand::RngCore as _;
-use rdkafka::{Message as _, Offset, Timestamp, error::RDKafkaErrorCode::MessageSizeTooLarge};
+use rdkafka::{
+    Message as _, Offset, Timestamp,
+    error::RDKafkaErrorCode::{
+        MessageSizeTooLarge, UnknownPartition, UnknownTopic, UnknownTopicOrPartition,
+    },
+};
 use tests::{
-    admin::Admin,
+    admin::{Admin, unique},
     cluster::Cluster,
     consumer::{read, read_all, reader, watermarks},
     deadline::GENEROUS,
-    producer::{Placed, Producer},
+    producer::{Placed, Producer, Receipt},
     record::Record,
 };
 
@@ -112,6 +117,32 @@ pub fn a_topic_can_stamp_records_with_its_own_clock(cluster: &mut Cluster) {
     };
     let now = Timestamp::now().to_millis().unwrap();
     assert!((before..=now).contains(&stamp), "{before} ≤ {stamp} ≤ {now}");
+}
+
+pub fn records_are_taken_with_any_kind_of_acknowledgement(cluster: &mut Cluster) {
+    let admin = Admin::new(cluster.address());
+    for acks in ["0", "1", "all"] {
+        let topic = admin.topic("acknowledged", 1, &[]);
+        Producer::new(cluster.address(), &[("acks", acks)]).write(
+            &topic,
+            0,
+            &vec![Record::of("x"); 10],
+        );
+        let seen = read(&reader(cluster.address(), &topic, 0, Offset::Beginning), 10);
+        assert!(seen.iter().map(|seen| seen.offset).eq(0..10), "acks={acks}");
+    }
+}
+
+pub fn a_topic_nobody_created_is_refused_and_not_created(cluster: &mut Cluster) {
+    let topic = unique("unknown");
+    let impatient = [("topic.metadata.propagation.max.ms", "100")];
+    let producer = Producer::new(cluster.address(), &impatient);
+    let refused = producer.send(&topic, None, &Record::of("x")).and_then(Receipt::wait);
+    assert!(
+        matches!(refused, Err(UnknownTopic | UnknownTopicOrPartition | UnknownPartition)),
+        "{refused:?}"
+    );
+    assert!(!Admin::new(cluster.address()).topics().contains(&topic));
 }
 
 /// A consumer's fetch waits at the broker, for a minute if nothing comes: what comes must end it.

@@ -8,9 +8,10 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
-        IncrementalAlterConfigsRequest, InitProducerIdRequest, ProduceRequest, RequestHeader,
-        ResponseHeader, TopicName,
+        GroupId, IncrementalAlterConfigsRequest, InitProducerIdRequest, OffsetCommitRequest,
+        ProduceRequest, RequestHeader, ResponseHeader, TopicName,
         incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
+        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         produce_request::{PartitionProduceData, TopicProduceData},
     },
     protocol::{Decodable as _, Encodable as _, HeaderVersion as _, Request, StrBytes},
@@ -39,6 +40,10 @@ pub struct Batch {
     pub epoch: i16,
     pub sequence: i32,
     pub records: i32,
+}
+
+fn own(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
 }
 
 impl Connection {
@@ -89,7 +94,7 @@ impl Connection {
         let partition =
             PartitionProduceData::default().with_index(0).with_records(Some(batch.encode()));
         let data = TopicProduceData::default()
-            .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
+            .with_name(TopicName(own(topic)))
             .with_partition_data(vec![partition]);
         let request = ProduceRequest::default()
             .with_transactional_id(None)
@@ -101,11 +106,35 @@ impl Connection {
         Appended { code: partition.error_code, offset: partition.base_offset }
     }
 
+    /// Commits an offset of a topic's first partition as a member of a group, and returns Kafka's
+    /// error code.
+    pub fn commit(
+        &mut self,
+        group: &str,
+        member: &str,
+        generation: i32,
+        topic: &str,
+        offset: i64,
+    ) -> i16 {
+        const VERSION: i16 = 8;
+        let partition = OffsetCommitRequestPartition::default()
+            .with_partition_index(0)
+            .with_committed_offset(offset);
+        let of_topic = OffsetCommitRequestTopic::default()
+            .with_name(TopicName(own(topic)))
+            .with_partitions(vec![partition]);
+        let request = OffsetCommitRequest::default()
+            .with_group_id(GroupId(own(group)))
+            .with_member_id(own(member))
+            .with_generation_id_or_member_epoch(generation)
+            .with_topics(vec![of_topic]);
+        self.ask(VERSION, &request).topics[0].partitions[0].error_code
+    }
+
     /// Sets one setting of a topic, and returns Kafka's error code.
     pub fn alter(&mut self, topic: &str, name: &str, value: &str) -> i16 {
         const VERSION: i16 = 1;
         const TOPIC: i8 = 2;
-        let own = |text: &str| StrBytes::from_string(text.to_owned());
         let change = AlterableConfig::default().with_name(own(name)).with_value(Some(own(value)));
         let resource = AlterConfigsResource::default()
             .with_resource_type(TOPIC)
