@@ -1,4 +1,5 @@
 //! The commands of the binary as they are typed: what they show, and how they exit.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 #[path = "endtoend/mod.rs"]
 mod endtoend;

@@ -1,4 +1,5 @@
 //! The crates depend on each other one way, and each foreign crate stays in its place.
+#![expect(clippy::expect_used, reason = "these are tests")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! Orders on their way to an application: each arrives, in its customer's order, however the process
 //! or the target fails meanwhile.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 #[path = "endtoend/mod.rs"]
 mod endtoend;

@@ -1,5 +1,6 @@
 //! Webhooks, as an application that calls them sees it: what is answered 2xx is in Kafka once, what
 //! is refused leaves nothing.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 #[path = "endtoend/mod.rs"]
 mod endtoend;
@@ -276,7 +277,6 @@ async fn without_a_broker_calls_are_503_and_what_was_acknowledged_is_there_after
         until("calls are taken again", async || (send().await.status == 200).then_some(())).await;
         folder.operators().state("orders/shop", "running").await;
     }
-    drop(send);
     let there = topic::read(kafka.clone(), "shop.orders").await;
     let there: BTreeSet<_> = there.iter().map(|event| event.header("ce_id").to_owned()).collect();
     assert!(acknowledged.is_subset(&there), "{acknowledged:?} {there:?}");

@@ -5,6 +5,9 @@ use serde_json::json;
 use crate::erp::Sale;
 use crate::outbox::Outbox;
 
+/// A product, its quantity, and its price in cents.
+type Line<'a> = (&'a str, u64, u64);
+
 /// A customer of the shop.
 pub struct Buyer {
     pub name: &'static str,
@@ -74,7 +77,7 @@ impl Order {
     /// Twelve orders of four customers. As floats 0.10 + 0.20, 3 × 1.10, 100 × 0.57, 100 × 4.35 and
     /// the like are not what they seem.
     pub fn twelve(run: &str) -> Vec<Self> {
-        let all: [(usize, &[(&str, u64, u64)]); 12] = [
+        let all: [(usize, &[Line]); 12] = [
             (0, &[("SKU-1", 1, 10), ("SKU-2", 1, 20)]),
             (0, &[("SKU-1", 3, 110)]),
             (1, &[("SKU-2", 100, 57)]),

@@ -82,7 +82,6 @@ impl Producer {
     }
 
     /// librdkafka's producer.
-    #[must_use]
     pub fn native(&self) -> &Native {
         &self.native
     }

@@ -13,7 +13,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
 };
 
 use crate::{
@@ -40,30 +40,21 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener) {
     loop {
         tokio::select! {
             () = node.closed() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
-                        tracing::warn!(%peer, limit = limits.connections, "too many connections");
-                        continue;
-                    };
-                    let connection = Connection::new(&node, &memory, stream, peer);
-                    connections.spawn(async move {
-                        connection.run().await;
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    // Out of file descriptors, most likely: they come back as connections end.
-                    tracing::warn!(%error, "accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            },
-            // Takes in those that ended; a panic in one ended that one only.
-            Some(ended) = connections.join_next() => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a connection failed");
+            accepted = accept(&listener) => {
+                let (stream, peer) = accepted;
+                match Arc::clone(&room).try_acquire_owned() {
+                    Ok(place) => {
+                        let connection = Connection::new(&node, &memory, stream, peer);
+                        connections.spawn(async move {
+                            connection.run().await;
+                            drop(place);
+                        });
+                    }
+                    Err(_) => turned_away(peer, limits.connections),
                 }
             }
+            // Takes in those that ended; a panic in one ended that one only.
+            Some(Err(error)) = connections.join_next() => failed(&error),
         }
     }
     drop(listener);
@@ -71,6 +62,28 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener) {
     if tokio::time::timeout(GRACE, ended).await.is_err() {
         tracing::warn!("connections are cut: they did not finish in {GRACE:?}");
     }
+}
+
+/// The next connection.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely: they come back as connections end.
+                tracing::warn!(%error, "accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+fn turned_away(peer: SocketAddr, limit: usize) {
+    tracing::warn!(%peer, limit, "too many connections");
+}
+
+fn failed(error: &JoinError) {
+    tracing::error!(%error, "a connection failed");
 }
 
 type Pending = BoxFuture<'static, Result<Option<Bytes>, Unreadable>>;

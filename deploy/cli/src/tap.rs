@@ -62,14 +62,12 @@ fn read(
 ) -> Result<(), Failure> {
     let mut reader = Reader::open(cluster, topic, from)?;
     while !events.is_closed() {
-        match reader.next(LOOK)? {
-            Some(event) => {
-                if events.blocking_send(event).is_err() {
-                    break;
-                }
-            }
-            None if no_follow && reader.is_at_end() => break,
-            None => {}
+        let ended = match reader.next(LOOK)? {
+            Some(event) => events.blocking_send(event).is_err(),
+            None => no_follow && reader.is_at_end(),
+        };
+        if ended {
+            break;
         }
     }
     Ok(())

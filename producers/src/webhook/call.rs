@@ -20,7 +20,7 @@ pub enum IdFrom {
     /// A header.
     Header(String),
     /// An expression on the body.
-    Field(Program),
+    Field(Box<Program>),
     /// A new one for each call.
     Fresh,
 }

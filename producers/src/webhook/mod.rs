@@ -157,7 +157,7 @@ impl SourceConnector for Webhook {
         };
         let id = match &options.id {
             Some(Id::Header(name)) => IdFrom::Header(name.to_ascii_lowercase()),
-            Some(Id::Field(expression)) => IdFrom::Field(compile(expression)?),
+            Some(Id::Field(expression)) => IdFrom::Field(Box::new(compile(expression)?)),
             Some(Id::Fresh) => IdFrom::Fresh,
             None if matches!(options.signature, Signature::Stripe(_)) => IdFrom::Stripe,
             None => IdFrom::Platform,
