@@ -199,13 +199,21 @@ struct Watch(Arc<State>);
 impl ClientContext for Watch {}
 
 impl ConsumerContext for Watch {
-    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, _: &Rebalance<'_>) {
+    // A consumer that is being closed answers no question any more, not even for its assignment.
+    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         self.0.rebalances.fetch_add(1, Ordering::SeqCst);
-        // A consumer that is being closed owns none and does not answer any more.
-        let owned = consumer.assignment().map(|list| {
+        let partitions = |list: &TopicPartitionList| {
             list.elements().iter().map(|element| element.partition()).collect::<BTreeSet<_>>()
-        });
-        *lock(&self.0.owned) = owned.unwrap_or_default();
+        };
+        let mut owned = lock(&self.0.owned);
+        match rebalance {
+            Rebalance::Assign(list) => owned.extend(partitions(list)),
+            Rebalance::Revoke(list) => {
+                let revoked = partitions(list);
+                owned.retain(|partition| !revoked.contains(partition));
+            }
+            Rebalance::Error(error) => panic!("a rebalance failed: {error}"),
+        }
     }
 }
 
