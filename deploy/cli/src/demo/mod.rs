@@ -96,7 +96,9 @@ fn introduce(folder: &Folder, running: &Running, before: usize) {
     say!("  ERP        http://{erp}/sales  ({before} orders so far)");
     say!("\nSend an order by hand:\n");
     say!("  curl http://{webhooks}/by-hand -d @{}", folder.path().join("order.json").display());
-    say!("\nFollow a topic:\n\n  passerelle tap erp.sales --data {}", folder.path().display());
+    // As it was typed, so that the line can be typed again.
+    let command = std::env::args().next().unwrap_or_else(|| "passerelle".into());
+    say!("\nFollow a topic:\n\n  {command} tap erp.sales --data {}", folder.path().display());
     say!(
         "\nOrders as they land in the ERP, with the time since the shop sent them (Ctrl-C stops):\n"
     );
