@@ -67,7 +67,7 @@ pub async fn run(options: Demo) -> Outcome {
     running.shutdown().await;
     let _ = serving.await;
     say!(
-        "The ERP has {} orders. All data stays in {}; start the demo again to go on from there.",
+        "Orders in the ERP: {}. All data stays in {}; start the demo again to go on from there.",
         erp.count(),
         folder.path().display()
     );
