@@ -264,14 +264,14 @@ async fn the_demo_starts_in_an_empty_folder_and_goes_on_from_there() {
     let folder = TempDir::new().unwrap();
     let demo = async |orders: &str| run(folder.path(), &["demo", "--orders", orders]).await;
     let first = demo("3").await;
-    shows(&first, 0, &["(0 orders so far)", "O-1 ", "O-2 ", "O-3 ", "The ERP has 3 orders."]);
+    shows(&first, 0, &["(0 orders so far)", "O-1 ", "O-2 ", "O-3 ", "Orders in the ERP: 3."]);
     let log: Vec<_> = first.stderr.lines().collect();
     assert!(log.is_empty(), "it has nothing to warn of: {log:?}");
     let pipeline = "passerelle-demo/orders.yaml";
     shows(&run(folder.path(), &["check", pipeline]).await, 0, &["no problems"]);
 
     let second = demo("2").await;
-    shows(&second, 0, &["(3 orders so far)", "O-4 ", "O-5 ", "The ERP has 5 orders."]);
+    shows(&second, 0, &["(3 orders so far)", "O-4 ", "O-5 ", "Orders in the ERP: 5."]);
     assert!(!second.stdout.contains("O-3 "), "nothing lands twice: {}", second.stdout);
 
     // Without an end of its own it stops when it is told to, and commands find it meanwhile.
