@@ -14,6 +14,7 @@ mod wire;
 use std::process::ExitCode;
 
 use tests::{
+    admin::Admin,
     apache_kafka::{self, ApacheKafka},
     broker_process, cases,
     cluster::{Cluster, Use},
@@ -83,9 +84,13 @@ fn main() -> ExitCode {
     }
     let kafka = ApacheKafka::from_environment();
     on_apache_kafka(&mut suite, SHARED, Use::Shared, kafka.as_ref(), apache_kafka::ADDRESS);
-    let restartable = kafka.filter(ApacheKafka::can_restart);
+    let restartable = kafka.clone().filter(ApacheKafka::can_restart);
     on_apache_kafka(&mut suite, ALONE, Use::Alone, restartable.as_ref(), apache_kafka::DIRECTORY);
-    suite.run()
+    let conclusion = suite.run();
+    if let Some(kafka) = kafka {
+        Admin::new(kafka.address()).delete_ours();
+    }
+    conclusion
 }
 
 fn on_apache_kafka(

@@ -1,5 +1,10 @@
 //! What an administrator asks of a cluster.
 
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use futures::executor::block_on;
 use rdkafka::{
     ClientConfig,
@@ -22,10 +27,14 @@ pub struct Admin {
     native: AdminClient<DefaultClientContext>,
 }
 
+/// Part of every name that this process gives.
+static OURS: LazyLock<String> = LazyLock::new(|| format!("{:08x}", rand::random::<u32>()));
+
 /// A name that no other test uses, on a cluster that may be used again.
 #[must_use]
 pub fn unique(name: &str) -> String {
-    format!("{name}-{:016x}", rand::random::<u64>())
+    static GIVEN: AtomicUsize = AtomicUsize::new(0);
+    format!("{name}-{}-{}", *OURS, GIVEN.fetch_add(1, Ordering::Relaxed))
 }
 
 fn options() -> AdminOptions {
@@ -113,6 +122,20 @@ impl Admin {
         let metadata = self.native.inner().fetch_metadata(Some(topic), GENEROUS).unwrap();
         let [topic] = metadata.topics() else { panic!("one topic was asked for") };
         topic.partitions().iter().filter(|partition| partition.error().is_none()).count()
+    }
+
+    /// Deletes the topics of unique names that this process created: a cluster that is used again
+    /// and again would take ever longer to start.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    pub fn delete_ours(&self) {
+        let mut topics = self.topics();
+        topics.retain(|topic| topic.contains(&*OURS));
+        let topics: Vec<_> = topics.iter().map(String::as_str).collect();
+        if !topics.is_empty() {
+            block_on(self.native.delete_topics(&topics, &options())).unwrap();
+        }
     }
 
     /// The names of all topics.

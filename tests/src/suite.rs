@@ -1,6 +1,6 @@
 //! Cases that are told apart, run and reported one by one, and that say when they are skipped.
 
-use std::{env, process::ExitCode};
+use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -38,8 +38,9 @@ impl Suite {
     /// Runs what the command line asks for.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let conclusion = libtest_mimic::run(&Arguments::from_args(), self.trials);
-        if !env::args().any(|argument| argument == "--list") {
+        let arguments = Arguments::from_args();
+        let conclusion = libtest_mimic::run(&arguments, self.trials);
+        if !arguments.list {
             for line in &self.skipped {
                 eprintln!("{line}");
             }
