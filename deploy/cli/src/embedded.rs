@@ -49,22 +49,14 @@ impl Embedded {
     /// # Errors
     /// An address is taken, or another process uses the directory.
     pub async fn start(data: &Path, listen: Listen, stop: Shutdown) -> Result<Self, Failure> {
-        let (kafka, registry, elsewhere) = match listen {
-            Listen::Usual => (free(KAFKA), bind(REGISTRY).await.or(bind(any()).await), true),
-            Listen::At { kafka, registry } => (kafka, bind(registry).await, false),
+        let (registry, broker) = match listen {
+            Listen::Usual => (bind_usual().await, start_usual(data).await),
+            Listen::At { kafka, registry } => {
+                (bind(registry).await, start_broker(data, kafka).await)
+            }
         };
         let registry = registry
             .map_err(|error| Failure::new(format!("The registry cannot listen: {error}.")))?;
-        let mut config = broker::Config::new(data.join("broker"));
-        config.listen = kafka;
-        let broker = match Broker::start(config.clone()).await {
-            // Another process took the port since it was seen to be free.
-            Err(BrokerError::Listen { .. }) if elsewhere => {
-                config.listen = any();
-                Broker::start(config).await
-            }
-            started => started,
-        };
         let broker = broker.map_err(|error| Failure::new(error.to_string()))?;
         let topic = schemas_topic(&broker).await?;
         let server = Server::open(TopicLog(topic))
@@ -97,16 +89,28 @@ fn any() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
-/// The address, or any free one where it is taken.
-fn free(address: SocketAddr) -> SocketAddr {
-    match std::net::TcpListener::bind(address) {
-        Ok(_) => address,
-        Err(_) => any(),
+async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))
+}
+
+async fn bind_usual() -> Result<TcpListener, String> {
+    match bind(REGISTRY).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => bind(any()).await,
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))
+async fn start_broker(data: &Path, listen: SocketAddr) -> Result<Broker, BrokerError> {
+    let mut config = broker::Config::new(data.join("broker"));
+    config.listen = listen;
+    Broker::start(config).await
+}
+
+async fn start_usual(data: &Path) -> Result<Broker, BrokerError> {
+    match start_broker(data, KAFKA).await {
+        Err(BrokerError::Listen { .. }) => start_broker(data, any()).await,
+        started => started,
+    }
 }
 
 async fn schemas_topic(broker: &Broker) -> Result<TopicHandle, Failure> {
