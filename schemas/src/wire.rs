@@ -3,17 +3,8 @@
 //! A zero byte, the schema's id as four bytes, big-endian, then the payload
 //! (<https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format>).
 
-use std::fmt::{self, Display, Formatter};
-
-/// A schema's number in its registry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SchemaId(pub u32);
-
-impl Display for SchemaId {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+/// The registry's number of a schema: the same content has the same id, for ever.
+pub type SchemaId = u32;
 
 /// Bytes that stand before every payload.
 pub const HEADER: usize = 5;
@@ -50,7 +41,7 @@ pub enum WireError {
 pub fn split(value: &[u8]) -> Result<(SchemaId, &[u8]), WireError> {
     match value {
         [MAGIC, a, b, c, d, payload @ ..] => {
-            Ok((SchemaId(u32::from_be_bytes([*a, *b, *c, *d])), payload))
+            Ok((SchemaId::from_be_bytes([*a, *b, *c, *d]), payload))
         }
         [MAGIC_GUID, ..] => Err(WireError::Guid),
         [MAGIC, ..] | [] => Err(WireError::TooShort(value.len())),
@@ -67,7 +58,7 @@ pub fn frame(id: SchemaId, payload: &[u8]) -> Vec<u8> {
 
 /// The five bytes to write before a payload, for a caller that encodes behind them.
 pub fn header(id: SchemaId) -> [u8; HEADER] {
-    let [a, b, c, d] = id.0.to_be_bytes();
+    let [a, b, c, d] = id.to_be_bytes();
     [MAGIC, a, b, c, d]
 }
 
@@ -77,10 +68,10 @@ mod tests {
 
     #[test]
     fn a_framed_payload_is_split_again() {
-        let value = frame(SchemaId(0x0102_0304), b"avro");
+        let value = frame(0x0102_0304, b"avro");
         assert_eq!(value, b"\x00\x01\x02\x03\x04avro");
-        assert_eq!(split(&value), Ok((SchemaId(0x0102_0304), &b"avro"[..])));
-        assert_eq!(split(&[0, 0, 0, 0, 7]), Ok((SchemaId(7), &[][..])));
+        assert_eq!(split(&value), Ok((0x0102_0304, &b"avro"[..])));
+        assert_eq!(split(&[0, 0, 0, 0, 7]), Ok((7, &[][..])));
     }
 
     #[test]

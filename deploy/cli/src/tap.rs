@@ -116,7 +116,7 @@ impl Payloads {
     }
 
     async fn decode(&mut self, payload: &[u8]) -> Result<Json, String> {
-        let (wire::SchemaId(id), body) = wire::split(payload).map_err(|error| error.to_string())?;
+        let (id, body) = wire::split(payload).map_err(|error| error.to_string())?;
         if !self.decoders.contains_key(&id) {
             let registry = self.registry.as_ref().ok_or("no registry is known: give --registry")?;
             let schema = registry.schema(id).await.map_err(|error| error.to_string())?;

@@ -93,13 +93,13 @@ impl Decoding {
         let (id, body) =
             wire::split(payload).map_err(|error| Fault::data("wire_format", error.to_string()))?;
         let decoder = match &self.last {
-            Some((last, decoder)) if *last == id.0 => decoder,
+            Some((last, decoder)) if *last == id => decoder,
             _ => {
-                let decoder = match self.decoders.cached(id.0) {
+                let decoder = match self.decoders.cached(id) {
                     Some(decoder) => decoder,
-                    None => self.decoders.fetch(id.0).await?,
+                    None => self.decoders.fetch(id).await?,
                 };
-                &self.last.insert((id.0, decoder)).1
+                &self.last.insert((id, decoder)).1
             }
         };
         decoder.decode(body).map_err(|error| Fault::data("avro_decode", error.to_string()))
@@ -148,7 +148,7 @@ impl Encoding {
         let encoder = Encoder::new(&schema).map_err(|error| {
             Fault::config("schema_invalid", format!("The schema of topic `{topic}`: {error}."))
         })?;
-        Ok(Self { header: wire::header(wire::SchemaId(id)), encoder })
+        Ok(Self { header: wire::header(id), encoder })
     }
 
     /// Encodes a value in the wire format.

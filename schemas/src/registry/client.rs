@@ -18,9 +18,7 @@ use crate::compatibility;
 #[cfg(test)]
 pub(super) use self::http::plain_tls;
 pub use crate::compatibility::Level;
-
-/// The registry's number of a schema: the same content has the same id, for ever.
-pub type SchemaId = u32;
+pub use crate::wire::SchemaId;
 
 /// How the registry knows us.
 #[derive(Clone, Default, PartialEq, Eq)]

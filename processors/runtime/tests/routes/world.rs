@@ -133,7 +133,7 @@ impl World {
     pub async fn encode(&self, topic: &str, id: i64, text: &str) -> Bytes {
         let subject = format!("{}-value", self.topic(topic));
         let schema_id = self.registry.register(&subject, &self.schema).await.unwrap();
-        let mut out = wire::header(wire::SchemaId(schema_id)).to_vec();
+        let mut out = wire::header(schema_id).to_vec();
         Encoder::new(&self.schema).unwrap().encode(&thing(id, text), &mut out).unwrap();
         out.into()
     }
