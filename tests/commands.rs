@@ -6,34 +6,12 @@ mod endtoend;
 
 use std::process::Stdio;
 
-use endtoend::folder::{Folder, free_address};
+use endtoend::folder::{Folder, ORDERS_TO_SALES, free_address};
 use endtoend::process::{Answer, BINARY, Process, Signal, run};
 use endtoend::shop::order;
 use endtoend::{client, until};
 use serde_json::Value;
 use tempfile::TempDir;
-
-const PIPELINE: &str = r#"
-topics:
-  shop.orders: { partitions: 4, schema: order.avsc }
-  erp.sales: { partitions: 4, schema: sale.avsc }
-sources:
-  shop:
-    webhook: { path: /shop, signature: { standard_webhooks: "${file:shop.secret}" } }
-    to: shop.orders
-    key: .customer.id
-processors:
-  to_sale:
-    from: shop.orders
-    to: erp.sales
-    map: |
-      .web_id = .id
-      .date = format_timestamp!(.placed_at, "%Y-%m-%d")
-      .party = { "code": .customer.id, "name": .customer.name, "email": .customer.email, "address": .customer.address }
-      .lines = map_values(.lines) -> |line| {
-        { "product": line.sku, "quantity": line.quantity, "unit_price": line.unit_price }
-      }
-"#;
 
 const TESTS: &str = r#"
 tests:
@@ -73,10 +51,10 @@ fn place(folder: &Folder, text: &str) -> (u64, u64) {
 
 #[tokio::test]
 async fn check_shows_every_mistake_at_its_place() {
-    let folder = Folder::with(PIPELINE);
+    let folder = Folder::with(ORDERS_TO_SALES);
     shows(&folder.passerelle(&["check", "pipeline.yaml"]).await, 0, &["no problems"]);
 
-    let wrong = PIPELINE
+    let wrong = ORDERS_TO_SALES
         .replacen("partitions: 4", "partitons: 4", 1)
         .replace("from: shop.orders", "from: shop.order")
         .replace(".web_id = .id", ".web_id = upcas(.id)")
@@ -91,7 +69,7 @@ async fn check_shows_every_mistake_at_its_place() {
 
     // A mistake in an expression is drawn at its own place, not at the option's.
     folder.set_pipeline(
-        &PIPELINE.replace(".web_id = .id", ".web_id = upcas(.id)\n      .note = .nowhere"),
+        &ORDERS_TO_SALES.replace(".web_id = .id", ".web_id = upcas(.id)\n      .note = .nowhere"),
     );
     let answer = folder.passerelle(&["check", "pipeline.yaml"]).await;
     for text in ["upcas", ".nowhere"] {
@@ -114,7 +92,7 @@ async fn check_shows_every_mistake_at_its_place() {
 
 #[tokio::test]
 async fn test_runs_the_examples_of_a_file_and_names_the_fields_that_differ() {
-    let folder = Folder::with(&format!("{PIPELINE}{TESTS}"));
+    let folder = Folder::with(&format!("{ORDERS_TO_SALES}{TESTS}"));
     folder.write("order.json", &order("O-1", "C-1").to_string());
     folder.write("sale.json", SALE);
     let answer = folder.passerelle(&["test", "pipeline.yaml"]).await;
@@ -134,7 +112,7 @@ async fn test_runs_the_examples_of_a_file_and_names_the_fields_that_differ() {
 
 #[tokio::test]
 async fn topics_tap_and_status_show_what_a_running_process_does() {
-    let folder = Folder::with(PIPELINE);
+    let folder = Folder::with(ORDERS_TO_SALES);
     let nobody = folder.ask(&["topics"]).await;
     shows(&nobody, 1, &["No running process was found", "--kafka"]);
     let mut process = folder.run().await;

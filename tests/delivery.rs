@@ -6,11 +6,12 @@
 mod endtoend;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use endtoend::folder::{Folder, free_address};
+use endtoend::folder::{Folder, ORDERS_TO_SALES, free_address};
 use endtoend::process::Process;
 use endtoend::shop::order;
 use endtoend::target::{Request, Target};
@@ -20,31 +21,17 @@ use rand::{Rng as _, SeedableRng as _};
 
 const CONCURRENCY: usize = 4;
 
-const PIPELINE: &str = r#"
+const TO_THE_TARGET: &str = r#"
 connections:
   erp: { http: { url: "http://TARGET", allow_private: true, timeout: 5s } }
-topics:
-  shop.orders: { partitions: 4, schema: order.avsc }
-  erp.sales: { partitions: 4, schema: sale.avsc }
-sources:
-  shop:
-    webhook: { path: /shop, signature: { standard_webhooks: "${file:shop.secret}" } }
-    to: shop.orders
-    key: .customer.id
-processors:
-  to_sale:
-    from: shop.orders
-    to: erp.sales
-    map: |
-      .web_id = .id
-      .date = format_timestamp!(.placed_at, "%Y-%m-%d")
-      .party = { "code": .customer.id, "name": .customer.name, "email": .customer.email, "address": .customer.address }
-      .lines = map_values(.lines) -> |line| {
-        { "product": line.sku, "quantity": line.quantity, "unit_price": line.unit_price }
-      }
 sinks:
   sales: { from: erp.sales, to: erp, path: /sales, concurrency: 4, backoff: { initial: 100ms, max: 500ms } }
 "#;
+
+/// The pipeline that delivers to a target.
+fn pipeline(target: SocketAddr) -> String {
+    ORDERS_TO_SALES.to_owned() + &TO_THE_TARGET.replace("TARGET", &target.to_string())
+}
 
 const DEAD_LETTERS: &str = "orders.sales.dead-letters";
 
@@ -55,7 +42,7 @@ async fn dead_letters(folder: &Folder) -> Vec<topic::Record> {
 /// A folder with the pipeline, and the target that it delivers to.
 async fn world(delay: Duration) -> (Folder, Target) {
     let target = Target::start(delay).await;
-    let folder = Folder::with(&PIPELINE.replace("TARGET", &target.address.to_string()));
+    let folder = Folder::with(&pipeline(target.address));
     (folder, target)
 }
 
@@ -265,7 +252,7 @@ async fn a_stop_drains_what_is_under_way_and_a_start_goes_on_behind_it() {
 async fn started_before_its_broker_it_says_what_it_waits_for() {
     let (kafka, registry) = (free_address().to_string(), free_address().to_string());
     let (folder, target) = world(Duration::ZERO).await;
-    let sections = PIPELINE.replace("TARGET", &target.address.to_string());
+    let sections = pipeline(target.address);
     folder.set_pipeline(&format!(
         "kafka: {{ brokers: \"{kafka}\" }}\nregistry: {{ url: \"http://{registry}\" }}\n{sections}"
     ));

@@ -10,6 +10,29 @@ use super::operators::Operators;
 use super::process::{self, Answer, Process};
 use super::shop::{SECRET, Shop};
 
+/// The part of a pipeline that takes a shop's orders and makes sales of them.
+pub const ORDERS_TO_SALES: &str = r#"
+topics:
+  shop.orders: { partitions: 4, schema: order.avsc }
+  erp.sales: { partitions: 4, schema: sale.avsc }
+sources:
+  shop:
+    webhook: { path: /shop, signature: { standard_webhooks: "${file:shop.secret}" } }
+    to: shop.orders
+    key: .customer.id
+processors:
+  to_sale:
+    from: shop.orders
+    to: erp.sales
+    map: |
+      .web_id = .id
+      .date = format_timestamp!(.placed_at, "%Y-%m-%d")
+      .party = { "code": .customer.id, "name": .customer.name, "email": .customer.email, "address": .customer.address }
+      .lines = map_values(.lines) -> |line| {
+        { "product": line.sku, "quantity": line.quantity, "unit_price": line.unit_price }
+      }
+"#;
+
 /// A folder with a pipeline, and free addresses for what it runs.
 pub struct Folder {
     directory: TempDir,
