@@ -149,6 +149,10 @@ async fn topics_tap_and_status_show_what_a_running_process_does() {
 
     let status = folder.ask(&["status"]).await;
     shows(&status, 0, &["orders/shop", "orders/to_sale", "running"]);
+    shows(&folder.ask(&["stats"]).await, 0, &["orders/shop", "orders/to_sale", "CALLS SAVED"]);
+    let stats: Value =
+        serde_json::from_str(&folder.ask(&["stats", "--json"]).await.stdout).unwrap();
+    assert!(stats["orders/to_sale"]["events"].as_u64() > Some(0), "{stats}");
     let accept = folder.ask(&["accept", "orders/nowhere", "--from", "now"]).await;
     shows(&accept, 1, &["orders/nowhere"]);
     process.assert_alive();
@@ -208,7 +212,7 @@ async fn the_catalogue_names_every_connector_with_an_example_and_its_options() {
     let folder = TempDir::new().unwrap();
     let ask = async |arguments: &[&str]| run(folder.path(), arguments).await;
     let list = ask(&["connectors"]).await;
-    shows(&list, 0, &["webhook    source", "map        processor", "http       sink"]);
+    shows(&list, 0, &["webhook      source", "map          processor", "http         sink"]);
     let names: Vec<_> =
         list.stdout.lines().skip(1).map_while(|line| line.split_whitespace().next()).collect();
     for name in names {

@@ -58,15 +58,6 @@ async fn sell(folder: &Folder, customers: usize, orders: usize) {
     futures::future::join_all(selling).await;
 }
 
-/// Waits until nothing is left to deliver.
-async fn caught_up(folder: &Folder) {
-    until("every route has caught up", async || {
-        let routes = folder.operators().routes().await;
-        routes.values().all(|route| route["lag_events"] == 0).then_some(())
-    })
-    .await
-}
-
 /// Each customer's orders arrived one after the other: a repeat may go back, nothing goes ahead.
 fn assert_in_order(taken: &[Request]) {
     let mut arrived: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -115,7 +106,7 @@ async fn orders_reach_the_target_once_each_over_kills_at_random_moments() {
     };
     let ((), process) = futures::join!(selling, killing);
     target.has_rows(CUSTOMERS * ORDERS).await;
-    caught_up(&folder).await;
+    folder.operators().caught_up().await;
 
     let all = CUSTOMERS * ORDERS;
     let events = topic::read(folder.kafka(), "shop.orders").await;
@@ -144,7 +135,7 @@ async fn a_target_that_is_down_loses_nothing() {
     assert_eq!(operators.state("orders/to_sale", "running").await["lag_events"], 0);
     status.store(201, Ordering::Relaxed);
     target.has_rows(18).await;
-    caught_up(&folder).await;
+    folder.operators().caught_up().await;
     operators.state("orders/sales", "running").await;
     assert_eq!(target.taken().len(), 18, "no repeats without a crash");
     assert_one_key_an_order(&target.requests());
@@ -169,7 +160,7 @@ async fn what_the_target_refuses_is_a_dead_letter_after_one_attempt_and_the_next
     target.answer(|sale| if sale["web_id"] == "C-0/0001" { 400 } else { 201 });
     sell(&folder, 1, 4).await;
     target.has_rows(3).await;
-    caught_up(&folder).await;
+    folder.operators().caught_up().await;
     let asked: Vec<_> = target.requests().iter().map(|r| r.text("web_id").to_owned()).collect();
     assert_eq!(asked, ["C-0/0000", "C-0/0001", "C-0/0002", "C-0/0003"]);
 
@@ -218,7 +209,7 @@ async fn a_refused_credential_makes_the_route_wait_and_it_resumes_by_itself() {
     assert!(lines[at + 1].contains("401") && lines[at + 1].contains("credentials"), "{shown:?}");
     status.store(201, Ordering::Relaxed);
     target.has_rows(6).await;
-    caught_up(&folder).await;
+    folder.operators().caught_up().await;
     assert_eq!(target.taken().len(), 6);
     assert_in_order(&target.taken());
     assert!(dead_letters(&folder).await.is_empty());
@@ -242,7 +233,7 @@ async fn a_stop_drains_what_is_under_way_and_a_start_goes_on_behind_it() {
     let mut process = folder.run().await;
     sell(&folder, 4, 2).await;
     target.has_rows(8).await;
-    caught_up(&folder).await;
+    folder.operators().caught_up().await;
     println!("{before} before the stop, {} in all", target.requests().len());
     assert_eq!(target.requests().len(), 8, "nothing that was answered is sent again");
     process.assert_alive();

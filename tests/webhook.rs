@@ -12,6 +12,9 @@ use endtoend::folder::{Folder, free_address};
 use endtoend::process::{Process, Signal};
 use endtoend::shop::{Call, SECRET, Shop, now, order, signed, signed_with};
 use endtoend::{client, topic, until};
+use hmac::{Hmac, Mac as _};
+use serde_json::json;
+use sha2::Sha256;
 
 const NEW_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -282,4 +285,102 @@ async fn without_a_broker_calls_are_503_and_what_was_acknowledged_is_there_after
     assert!(acknowledged.is_subset(&there), "{acknowledged:?} {there:?}");
     assert!(acknowledged.len() >= 3);
     assert!(process.terminate().await.success());
+}
+
+/// HubSpot's calls are lists, WooCommerce tries the address first, Slack asks for a challenge.
+const PLATFORMS: &str = r#"
+topics:
+  shop.orders: { partitions: 4, schema: order.avsc }
+sources:
+  many:
+    webhook: { path: /many, signature: { bearer: "t0ken" }, items: .orders, id: { field: .id } }
+    to: shop.orders
+    key: .customer.id
+  strict:
+    webhook: { path: /strict, signature: { bearer: "t0ken" }, items: ., id: { field: .id }, on_invalid: refuse }
+    to: shop.orders
+    key: .customer.id
+  woo:
+    webhook: { path: /woo, signature: { woocommerce: "shh" }, id: { field: .id } }
+    to: shop.orders
+    key: .customer.id
+  slack:
+    webhook: { path: /slack, signature: { slack: "shh" } }
+    to: shop.orders
+"#;
+
+fn with_token(body: serde_json::Value) -> Call {
+    Call { headers: Vec::new(), body: body.to_string().into_bytes() }
+        .with("authorization", "Bearer t0ken")
+}
+
+#[tokio::test]
+async fn a_call_that_brings_several_events_is_answered_once_all_are_stored_each_once() {
+    let folder = Folder::with(PLATFORMS);
+    let mut process = folder.run().await;
+    let at = |path: &str| Shop::new(&format!("http://{}{path}", folder.webhooks));
+    let orders_of = |range: std::ops::Range<u32>| -> Vec<_> {
+        range.map(|n| order(&format!("O-{n}"), &format!("C-{}", n % 3))).collect()
+    };
+    let answer = at("/many").send(with_token(json!({ "orders": orders_of(0..40) }))).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let answer = at("/many").send(with_token(json!({ "orders": orders_of(20..60) }))).await;
+    let known = answer.body["events"].as_array().unwrap().iter();
+    assert_eq!(known.filter(|one| one["duplicate"] == true).count(), 20);
+    let events = orders(&folder).await;
+    let ids: Vec<_> = events.iter().map(|event| event.header("ce_id").to_owned()).collect();
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 60);
+    assert_eq!(ids.len(), 60);
+    for customer in ["C-0", "C-1", "C-2"] {
+        let of = events.iter().filter(|event| event.key.as_deref() == Some(customer.as_bytes()));
+        let numbers: Vec<u32> =
+            of.map(|event| event.header("ce_id")[2..].parse().unwrap()).collect();
+        assert!(numbers.is_sorted(), "{customer}: {numbers:?}");
+    }
+
+    // One that does not fit is kept alone; where the caller is ours, nothing of its call is taken.
+    let mut spoilt = orders_of(60..63);
+    spoilt[1]["lines"] = json!("none");
+    assert_eq!(status(&at("/many"), with_token(json!({ "orders": spoilt }))).await, 200);
+    assert_eq!(orders(&folder).await.len(), 62);
+    assert_eq!(topic::read(folder.kafka(), "orders.many.dead-letters").await.len(), 1);
+    let mut spoilt = orders_of(70..73);
+    spoilt[2]["lines"] = json!("none");
+    assert_eq!(status(&at("/strict"), with_token(json!(spoilt))).await, 422);
+    assert_eq!(orders(&folder).await.len(), 62);
+    // What is no list is kept whole; an empty one is heard.
+    assert_eq!(status(&at("/many"), with_token(json!({ "orders": 7 }))).await, 200);
+    assert_eq!(topic::read(folder.kafka(), "orders.many.dead-letters").await.len(), 2);
+    assert_eq!(status(&at("/many"), with_token(json!({ "orders": [] }))).await, 200);
+    let stranger = with_token(json!({ "orders": [] })).with("authorization", "Bearer other");
+    assert_eq!(status(&at("/many"), stranger).await, 401);
+    process.assert_alive();
+}
+
+#[tokio::test]
+async fn calls_that_only_try_the_address_are_answered_and_make_no_event() {
+    let folder = Folder::with(PLATFORMS);
+    let mut process = folder.run().await;
+    let at = |path: &str| Shop::new(&format!("http://{}{path}", folder.webhooks));
+    let trial = Call { headers: Vec::new(), body: b"webhook_id=17".to_vec() };
+    assert_eq!(status(&at("/woo"), trial).await, 200);
+    let slack = |body: serde_json::Value, at: u64| {
+        let (body, at) = (body.to_string(), at.to_string());
+        let mut mac = Hmac::<Sha256>::new_from_slice(b"shh").unwrap();
+        mac.update(format!("v0:{at}:{body}").as_bytes());
+        let signature = format!("v0={}", hex::encode(mac.finalize().into_bytes()));
+        Call { headers: Vec::new(), body: body.into_bytes() }
+            .with("x-slack-signature", &signature)
+            .with("x-slack-request-timestamp", &at)
+    };
+    let asked = json!({ "type": "url_verification", "challenge": "3eZbrw1aB" });
+    let answer = at("/slack").send(slack(asked.clone(), now())).await;
+    assert_eq!((answer.status, answer.body["challenge"].as_str()), (200, Some("3eZbrw1aB")));
+    assert_eq!(status(&at("/slack"), slack(asked, now() - 301)).await, 401, "signed long ago");
+    assert!(orders(&folder).await.is_empty());
+    let mut event = order("O-1", "C-1");
+    event["event_id"] = json!("Ev1");
+    assert_eq!(status(&at("/slack"), slack(event, now())).await, 200);
+    assert_eq!(orders(&folder).await[0].header("ce_id"), "Ev1");
+    process.assert_alive();
 }

@@ -1,12 +1,14 @@
 //! `filter`: lets an event pass, or not.
 
-use engine::connector::{Finding, Findings, Place, ProcessorConnector, Setup};
-use engine::expression::{self, Expression, Program};
+use engine::connector::{Findings, ProcessorConnector, Setup};
+use engine::expression::Expression;
 use engine::{Emit, Event, Fault, Processor, Value};
+
+use crate::condition::Condition;
 
 /// Lets the events pass for which its condition is true.
 pub struct Filter {
-    condition: Program,
+    condition: Condition,
 }
 
 impl ProcessorConnector for Filter {
@@ -25,50 +27,18 @@ processors:
     type Options = Expression;
 
     fn check(condition: &Expression, setup: &Setup, findings: &mut Findings) {
-        // What does not compile is reported with every other expression of the file.
-        let Ok(program) = condition.compile(setup) else { return };
-        findings.0.extend(not_a_condition(condition, &program));
+        findings.0.extend(Condition::mistake("A filter", condition, "", setup));
     }
 
     fn build(condition: Expression, setup: &Setup) -> Result<Box<dyn Processor>, Fault> {
-        let condition = condition.compile(setup).map_err(|mistakes| {
-            let mistakes = expression::sentence(&mistakes);
-            Fault::config("filter", format!("The filter of {} is wrong: {mistakes}", setup.route))
-        })?;
-        Ok(Box::new(Self { condition }))
+        Ok(Box::new(Self { condition: Condition::compile("filter", &condition, setup)? }))
     }
-}
-
-fn not_a_condition(condition: &Expression, program: &Program) -> Option<Finding> {
-    let kind = program.kind();
-    if kind.is_boolean() {
-        return None;
-    }
-    let hint = if kind.contains_boolean() {
-        "Compare it, `… == true`, or assert its type, `bool!(…)`."
-    } else {
-        "Compare, `.status == \"paid\"`, or ask whether it is there, `exists(.paid_at)`."
-    };
-    Some(Finding {
-        place: Place::Route,
-        pointer: String::new(),
-        span: Some(0..condition.0.trim_end().len()),
-        warning: false,
-        code: "not_a_condition",
-        cause: format!("A filter is true or false; this one may be {kind}."),
-        hint: Some(hint.to_owned()),
-    })
 }
 
 impl Processor for Filter {
     fn process(&self, event: &Event, value: Value, out: &mut Emit) -> Result<(), Fault> {
-        match self.condition.run(event, &value)? {
-            Value::Boolean(true) => out.send(value),
-            Value::Boolean(false) => {}
-            other => {
-                let message = format!("The filter gave {}, not true or false.", other.kind_str());
-                return Err(Fault::data("filter_failed", message));
-            }
+        if self.condition.holds(event, &value)? {
+            out.send(value);
         }
         Ok(())
     }

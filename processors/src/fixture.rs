@@ -1,7 +1,8 @@
 //! What the tests of processors share: a route from orders to sales, and an order.
 
 use engine::connector::{Findings, ProcessorConnector, Setup, Shared};
-use engine::{Emit, Event, Fault, Headers, Value};
+use engine::contract::hold;
+use engine::{Emit, Emitted, Event, Fault, Headers, Value};
 use schemas::{Schema, events};
 use serde_json::json;
 
@@ -14,6 +15,7 @@ pub fn setup(input: &str, output: &str) -> Setup {
         input_schema: Some(input),
         output_schema: Some(Schema::parse(output).unwrap()),
         folder: ".".into(),
+        connection: None,
         listen: "127.0.0.1:0".parse().unwrap(),
         shared: Shared::default(),
     }
@@ -69,6 +71,15 @@ pub fn process<P: ProcessorConnector>(
     setup: &Setup,
     value: Value,
 ) -> Result<Vec<Value>, Fault> {
+    Ok(emitted::<P>(options, setup, value)?.into_iter().map(|one| one.value).collect())
+}
+
+/// What a processor emits for a value.
+pub fn emitted<P: ProcessorConnector>(
+    options: P::Options,
+    setup: &Setup,
+    value: Value,
+) -> Result<Vec<Emitted>, Fault> {
     let processor = P::build(options, setup)?;
     let mut out = Emit::default();
     processor.process(&event(), value, &mut out)?;
@@ -83,8 +94,15 @@ pub fn findings<P: ProcessorConnector>(
 ) -> Vec<String> {
     let mut findings = Findings::default();
     P::check(options, setup, &mut findings);
+    let (emitted, output) = (P::emits(options, setup), &setup.output_schema);
+    if let (Some(emitted), Some(output)) = (emitted, output) {
+        let origin = |path: &schemas::Path| P::origin(options, setup, path);
+        let misfits = hold(&emitted, output, setup.input_schema.as_ref(), origin);
+        findings.0.extend(misfits.into_iter().map(|(_, finding)| finding));
+    }
     let shown = |finding: engine::connector::Finding| {
-        let place = finding.span.map(|span| format!(" at {:?}", &text[span])).unwrap_or_default();
+        let shown = finding.span.and_then(|span| text.get(span));
+        let place = shown.map(|text| format!(" at {text:?}")).unwrap_or_default();
         let hint = finding.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
         format!("{}{place}: {}{hint}", finding.code, finding.cause)
     };

@@ -1,9 +1,10 @@
 //! `map`: makes of each event the one that another application understands.
 
-use engine::connector::{Finding, Findings, Place, ProcessorConnector, Setup};
+use engine::connector::{Findings, Origin, Place, ProcessorConnector, Setup};
 use engine::expression::{self, Mapping};
 use engine::{Emit, Event, Fault, Processor, Value};
-use schemas::{Misfit, misfits};
+use schemas::Path;
+use vrl::value::Kind;
 
 /// Changes the value of each event.
 pub struct Map {
@@ -36,13 +37,18 @@ processors:
     type Options = expression::Map;
 
     fn check(map: &expression::Map, setup: &Setup, findings: &mut Findings) {
-        match map.compile(setup) {
-            Ok(mapping) => findings.0.extend(contract(&mapping, setup)),
-            Err(mistakes) => {
-                let findings_of = mistakes.into_iter().map(|one| one.finding(Place::Route, ""));
-                findings.0.extend(findings_of);
-            }
+        if let Err(mistakes) = map.compile(setup) {
+            findings.0.extend(mistakes.into_iter().map(|one| one.finding(Place::Route, "")));
         }
+    }
+
+    fn emits(map: &expression::Map, setup: &Setup) -> Option<Kind> {
+        map.compile(setup).ok().map(|mapping| mapping.kind().clone())
+    }
+
+    fn origin(map: &expression::Map, setup: &Setup, path: &Path) -> Option<Origin> {
+        let span = map.compile(setup).ok()?.assignment(path)?;
+        Some(Origin { pointer: String::new(), span: Some(span) })
     }
 
     fn build(map: expression::Map, setup: &Setup) -> Result<Box<dyn Processor>, Fault> {
@@ -52,79 +58,6 @@ processors:
         })?;
         Ok(Box::new(Self { mapping }))
     }
-}
-
-/// Holds the type of what the map gives against the schema of the topic that it writes.
-fn contract(mapping: &Mapping, setup: &Setup) -> Vec<Finding> {
-    let Some(output) = &setup.output_schema else { return Vec::new() };
-    let found = misfits(mapping.kind(), output, setup.input_schema.as_ref());
-    found.into_iter().map(|misfit| finding(mapping, &misfit)).collect()
-}
-
-fn finding(mapping: &Mapping, misfit: &Misfit) -> Finding {
-    let (code, hint) = advice(misfit);
-    let mut cause = misfit.to_string();
-    // The sentence starts with a path in backticks, or with "the".
-    if let Some(rest) = cause.strip_prefix("the ") {
-        cause = format!("The {rest}");
-    }
-    if !cause.ends_with(['.', '?']) {
-        cause.push('.');
-    }
-    Finding {
-        place: Place::Route,
-        pointer: String::new(),
-        span: mapping.assignment(&misfit.path),
-        warning: false,
-        code,
-        cause,
-        hint: Some(hint),
-    }
-}
-
-/// The name of the mistake, and what to do.
-fn advice(misfit: &Misfit) -> (&'static str, String) {
-    use schemas::Cause;
-    let Misfit { path, expected, found, .. } = misfit;
-    match misfit.cause {
-        Cause::MissingField => ("missing_field", format!("Set it: `{path} = …`.")),
-        Cause::MaybeMissing => (
-            "maybe_missing_field",
-            format!("Set it on every way through the map, also in an `else`: `{path} = …`."),
-        ),
-        Cause::WrongKind => ("wrong_type", convert(expected)),
-        Cause::MaybeWrong if found == "null" => {
-            ("maybe_null", "Say what to write instead of null: `… || \"none\"`.".to_owned())
-        }
-        Cause::MaybeWrong => ("maybe_wrong_type", convert(expected)),
-        Cause::AmbiguousUnion => {
-            ("ambiguous_union", "Give it a type that only one branch of the union has.".to_owned())
-        }
-        Cause::UnknownField { .. } => {
-            ("unknown_field", "Rename it, or add it to the output's schema.".to_owned())
-        }
-    }
-}
-
-/// How to come to a type of the output schema.
-fn convert(expected: &str) -> String {
-    let wanted = expected.split([' ', '(']).next().unwrap_or_default();
-    let way = match wanted {
-        "string" | "enum" | "uuid" => "`to_string(…)`, or `string!(…)` to assert it",
-        "int" | "long" => "`to_int!(…)`, or `int!(…)` to assert it",
-        "float" | "double" => "`to_float!(…)`",
-        "boolean" => "a comparison, or `bool!(…)` to assert it",
-        "decimal" | "big-decimal" => {
-            "`to_decimal!(…)`, from a text or an integer and never a float"
-        }
-        "date" => "`format_timestamp!(…, \"%Y-%m-%d\")`",
-        "timestamp-millis" | "timestamp-micros" | "timestamp-nanos" => {
-            "`parse_timestamp!(…, \"%+\")`, or `from_unix_timestamp!(…)`"
-        }
-        "array" => "`[…]`, or `array!(…)` to assert it",
-        _ => "a value of that type",
-    };
-    format!("Use {way}.")
 }
 
 impl Processor for Map {

@@ -4,9 +4,12 @@ use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTim
 
 /// What a count of a time stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unit {
+pub enum Unit {
+    /// Thousandths of a second.
     Millis,
+    /// Millionths.
     Micros,
+    /// Billionths.
     Nanos,
 }
 

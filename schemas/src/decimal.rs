@@ -37,26 +37,36 @@ pub(crate) fn to_text(bytes: &[u8], shape: Shape) -> Result<String, String> {
     Ok(place_point(negative, &digits, shape.scale))
 }
 
-/// The text of a number of up to eight bytes, as most are: from the right, without allocating
-/// anything but the text. Nothing for the others, and for those that do not fit their shape.
+/// The text of a number of up to eight bytes, as most are. Nothing for the others, and for those that do
+/// not fit their shape.
 fn short_text(bytes: &[u8], shape: Shape) -> Option<String> {
-    const ROOM: usize = 24;
-    if bytes.len() > size_of::<i64>() || shape.scale > 18 {
+    if bytes.len() > size_of::<i64>() {
         return None;
     }
     let number = i64::try_from(small(bytes)?).ok()?;
-    let mut rest = number.unsigned_abs();
-    if rest.checked_ilog10().is_some_and(|log| log as usize >= shape.precision) {
+    if number.unsigned_abs().checked_ilog10().is_some_and(|log| log as usize >= shape.precision) {
         return None;
     }
+    short(number, shape.scale)
+}
+
+/// The text of `number` × 10^-`scale`: from the right, without allocating anything but the text. Nothing
+/// for a scale beyond 18.
+#[must_use]
+pub fn short(number: i64, scale: usize) -> Option<String> {
     // The longest are a sign, 19 digits and a point.
+    const ROOM: usize = 24;
+    if scale > 18 {
+        return None;
+    }
+    let mut rest = number.unsigned_abs();
     let mut text = [b'0'; ROOM];
     let mut at = ROOM;
     for digit in 0.. {
-        if rest == 0 && digit > shape.scale {
+        if rest == 0 && digit > scale {
             break;
         }
-        if digit == shape.scale && digit > 0 {
+        if digit == scale && digit > 0 {
             at -= 1;
             text[at] = b'.';
         }

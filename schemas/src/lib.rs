@@ -3,6 +3,7 @@
 
 mod binary;
 mod calendar;
+pub mod columns;
 pub mod compatibility;
 mod contract;
 mod decimal;
@@ -10,6 +11,7 @@ mod decoder;
 mod defaults;
 mod encoder;
 pub mod events;
+mod fit;
 pub mod json;
 mod kind;
 mod leaf;
@@ -19,8 +21,10 @@ pub mod schema;
 pub mod wire;
 
 pub use contract::{Cause, Misfit, misfits};
+pub use decimal::short as short_decimal;
 pub use decoder::{DecodeError, Decoder};
 pub use encoder::{EncodeError, Encoder, Wrong};
+pub use fit::{FitError, Form, fit};
 pub use kind::{decimal_paths, kind};
 pub use path::{Path, Segment};
 pub use schema::{Schema, SchemaError};

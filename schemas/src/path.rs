@@ -42,6 +42,20 @@ impl Path {
         self.join(Segment::Field(name.to_owned()))
     }
 
+    /// Reads a path as it is shown: `.lines[].note`, `."a b".*`. Nothing when the text is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut segments = Vec::new();
+        // Before an item of the event itself, and alone, the dot stands for the event.
+        let root = text.strip_prefix('.').filter(|rest| rest.is_empty() || rest.starts_with('['));
+        let mut rest = root.unwrap_or(text);
+        while !rest.is_empty() {
+            let (segment, after) = segment(rest)?;
+            segments.push(segment);
+            rest = after;
+        }
+        text.starts_with('.').then_some(Self(segments))
+    }
+
     /// Builds a path from the steps that an error collected on its way up: the deepest first.
     pub(crate) fn from_deepest(mut segments: Vec<Segment>) -> Self {
         segments.reverse();
@@ -70,6 +84,28 @@ impl Display for Path {
     }
 }
 
+/// The first step of a path's text, and what is left of it.
+fn segment(text: &str) -> Option<(Segment, &str)> {
+    if let Some(inner) = text.strip_prefix('[') {
+        let (index, rest) = inner.split_once(']')?;
+        let item =
+            if index.is_empty() { Segment::Items } else { Segment::Index(index.parse().ok()?) };
+        return Some((item, rest));
+    }
+    let name = text.strip_prefix('.')?;
+    if let Some(rest) = name.strip_prefix('*') {
+        return Some((Segment::Values, rest));
+    }
+    if let Some(name) = name.strip_prefix('"') {
+        // A name with quotes in it is beyond what a person writes.
+        let (quoted, rest) = name.split_once('"')?;
+        return (!quoted.contains('\\')).then(|| (Segment::Field(quoted.to_owned()), rest));
+    }
+    let end = name.find(['.', '[']).unwrap_or(name.len());
+    let (plain, rest) = name.split_at(end);
+    is_plain(plain).then(|| (Segment::Field(plain.to_owned()), rest))
+}
+
 /// Whether VRL takes the name without quotes.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '@')
@@ -87,5 +123,17 @@ mod tests {
         assert_eq!(Path::from(vec![Segment::Index(0)]).to_string(), ".[0]");
         assert_eq!(Path::root().field("a b").join(Segment::Values).to_string(), ".\"a b\".*");
         assert_eq!(Path::root().field("lines").join(Segment::Items).to_string(), ".lines[]");
+    }
+
+    #[test]
+    fn a_path_is_read_as_it_is_shown() {
+        for text in
+            [".", ".a", ".lines[].unit_price", ".[0]", ".[].x", ".\"a b\".*", ".*.x", ".@id[2]"]
+        {
+            assert_eq!(Path::parse(text).map(|path| path.to_string()).as_deref(), Some(text));
+        }
+        for text in ["", "a", "a.b", ".a b", ".a[", ".a[x]", "..a", ".a.", ".\"a", "[0]"] {
+            assert_eq!(Path::parse(text), None, "{text}");
+        }
     }
 }

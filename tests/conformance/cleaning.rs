@@ -47,6 +47,35 @@ pub fn compaction_keeps_the_last_value_of_each_key_at_its_offset(cluster: &mut C
     assert_eq!(watermarks(cluster.address(), &topic, 0).1, end);
 }
 
+/// A ratio of 1 is hardly ever reached, and a segment would last a week.
+pub fn compaction_comes_in_time_however_little_is_new(cluster: &mut Cluster) {
+    const LAG: Duration = Duration::from_millis(500);
+    let settings = [
+        ("cleanup.policy", "compact"),
+        ("min.cleanable.dirty.ratio", "1"),
+        ("max.compaction.lag.ms", "500"),
+    ];
+    let topic = Admin::new(cluster.address()).topic("compacted", 1, &settings);
+    let producer = Producer::new(cluster.address(), &[]);
+    for round in ["first", "second", "third"] {
+        let write = |text: &str| {
+            producer.write(&topic, 0, &[Record::of(text).keyed("key")]);
+        };
+        write(&format!("{round}, replaced"));
+        write(round);
+        thread::sleep(LAG * 2);
+        // It begins another segment: the last one is never compacted.
+        producer.write(&topic, 0, &[Record::of("the end").keyed("the end")]);
+        eventually("only the last value is left", || {
+            let seen = read_all(cluster.address(), &topic, 0);
+            let of_key = |seen: &&tests::record::Seen| seen.record.key.as_deref() == Some(b"key");
+            let left: Vec<_> =
+                seen.iter().filter(of_key).filter_map(|seen| seen.record.text()).collect();
+            (left == [round]).then_some(())
+        });
+    }
+}
+
 pub fn a_compacted_topic_refuses_records_without_a_key(cluster: &mut Cluster) {
     let settings = [("cleanup.policy", "compact")];
     let topic = Admin::new(cluster.address()).topic("compacted", 1, &settings);

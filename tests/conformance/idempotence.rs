@@ -1,15 +1,6 @@
 //! Idempotent producers (KIP-98): what is sent again is stored once.
 
-use std::time::{Duration, Instant};
-
-use rdkafka::{error::KafkaError, producer::Producer as _};
-use tests::{
-    admin::{Admin, unique},
-    cluster::Cluster,
-    consumer::read_all,
-    deadline::GENEROUS,
-    producer::Producer,
-};
+use tests::{admin::Admin, cluster::Cluster, consumer::read_all};
 
 use crate::wire::{Appended, Batch, Connection};
 
@@ -71,15 +62,4 @@ pub fn an_older_epoch_is_fenced(cluster: &mut Cluster) {
     assert_eq!(connection.append(&topic, old.next()).code, INVALID_PRODUCER_EPOCH);
     assert_eq!(connection.append(&topic, new.next()).code, 0);
     assert_holds(cluster, &topic, 6);
-}
-
-/// It says at once that it has none, where it could let the client try until its time is up.
-pub fn transactions_are_refused_at_once(cluster: &mut Cluster) {
-    let id = unique("transactional");
-    let producer = Producer::new(cluster.address(), &[("transactional.id", &id)]);
-    let started = Instant::now();
-    let refused = producer.native().init_transactions(GENEROUS);
-    let Err(KafkaError::Transaction(error)) = refused else { panic!("{refused:?}") };
-    assert!(error.is_fatal() && !error.is_retriable(), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(20), "only after {:?}", started.elapsed());
 }

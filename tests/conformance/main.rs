@@ -9,6 +9,7 @@ mod offsets;
 mod records;
 mod restarts;
 mod topics;
+mod transactions;
 mod wire;
 
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ const SHARED: &[Case] = &cases![
     records::a_big_record_is_read_back,
     records::a_record_larger_than_the_topic_allows_is_refused_and_the_next_is_taken,
     records::a_topic_can_stamp_records_with_its_own_clock,
+    records::a_timestamp_far_from_the_brokers_clock_is_refused,
     records::records_are_taken_with_any_kind_of_acknowledgement,
     records::a_topic_nobody_created_is_refused_and_not_created,
     records::an_append_is_seen_by_a_waiting_consumer,
@@ -37,6 +39,13 @@ const SHARED: &[Case] = &cases![
     idempotence::a_batch_sent_again_after_others_is_stored_once,
     idempotence::a_gap_between_batches_is_refused,
     idempotence::an_older_epoch_is_fenced,
+    transactions::what_is_committed_is_read_and_what_is_aborted_is_not,
+    transactions::readers_of_committed_records_stop_at_an_open_transaction,
+    transactions::a_producer_that_comes_later_fences_the_one_before,
+    transactions::offsets_sent_in_a_transaction_count_once_it_commits,
+    transactions::who_is_no_member_any_more_sends_no_offsets,
+    transactions::an_offset_about_to_change_is_waited_for,
+    transactions::a_transaction_open_for_too_long_is_aborted,
     offsets::committed_offsets_are_read_back_with_their_metadata,
     offsets::metadata_of_more_than_4096_bytes_is_refused,
     offsets::an_offset_never_committed_is_none,
@@ -55,8 +64,10 @@ const SHARED: &[Case] = &cases![
     topics::partitions_are_added_and_never_taken_away,
     topics::settings_are_described_and_altered,
     topics::wrong_settings_are_refused,
+    topics::the_volume_of_the_logs_is_described,
     topics::deleted_records_are_gone_and_the_rest_stays,
     cleaning::compaction_keeps_the_last_value_of_each_key_at_its_offset,
+    cleaning::compaction_comes_in_time_however_little_is_new,
     cleaning::a_compacted_topic_refuses_records_without_a_key,
     cleaning::a_tombstone_takes_its_key_away_and_goes_after_its_time,
     cleaning::retention_by_time_drops_what_is_older,
@@ -71,15 +82,13 @@ const ALONE: &[Case] = &cases![
     restarts::a_consumer_resumes_in_the_middle_of_a_batch,
     restarts::an_idempotent_producer_goes_through_a_kill_without_loss_or_repeat,
     restarts::a_group_goes_on_after_a_kill,
+    transactions::a_transaction_goes_on_after_a_kill_of_the_broker,
 ];
-
-/// Cases of what the embedded broker leaves out.
-const EMBEDDED: &[Case] = &cases![idempotence::transactions_are_refused_at_once];
 
 fn main() -> ExitCode {
     broker_process::serve_if_asked();
     let mut suite = Suite::default();
-    for &(name, case) in SHARED.iter().chain(ALONE).chain(EMBEDDED) {
+    for &(name, case) in SHARED.iter().chain(ALONE) {
         suite.case(format!("embedded broker: {name}"), move || case(&mut Cluster::embedded()));
     }
     let kafka = ApacheKafka::from_environment();

@@ -9,7 +9,8 @@ use rand::RngCore as _;
 use rdkafka::{
     Message as _, Offset, Timestamp,
     error::RDKafkaErrorCode::{
-        MessageSizeTooLarge, UnknownPartition, UnknownTopic, UnknownTopicOrPartition,
+        InvalidTimestamp, MessageSizeTooLarge, UnknownPartition, UnknownTopic,
+        UnknownTopicOrPartition,
     },
 };
 use tests::{
@@ -117,6 +118,34 @@ pub fn a_topic_can_stamp_records_with_its_own_clock(cluster: &mut Cluster) {
     };
     let now = Timestamp::now().to_millis().unwrap();
     assert!((before..=now).contains(&stamp), "{before} ≤ {stamp} ≤ {now}");
+}
+
+pub fn a_timestamp_far_from_the_brokers_clock_is_refused(cluster: &mut Cluster) {
+    const MINUTE: i64 = 60_000;
+    let admin = Admin::new(cluster.address());
+    let plain = admin.topic("timed", 1, &[KEPT_FOR_EVER]);
+    let bounds = [
+        ("message.timestamp.before.max.ms", "1800000"),
+        ("message.timestamp.after.max.ms", "18000000"),
+    ];
+    let bound = admin.topic("bound", 1, &bounds);
+    let producer = Producer::new(cluster.address(), &[]);
+    let now = Timestamp::now().to_millis().unwrap();
+    for (topic, minutes, taken) in [
+        (&plain, 30, true),
+        (&plain, 90, false),
+        (&plain, -100_000, true),
+        (&bound, -20, true),
+        (&bound, -40, false),
+        (&bound, 240, true),
+        (&bound, 360, false),
+    ] {
+        let record = Record::of("x").at(now + minutes * MINUTE);
+        let written = producer.send(topic, Some(0), &record).unwrap().wait().map(drop);
+        let expected = if taken { Ok(()) } else { Err(InvalidTimestamp) };
+        assert_eq!(written, expected, "{minutes} minutes from now");
+    }
+    assert_eq!(watermarks(cluster.address(), &plain, 0).1, 2);
 }
 
 pub fn records_are_taken_with_any_kind_of_acknowledgement(cluster: &mut Cluster) {

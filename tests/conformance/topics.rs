@@ -94,6 +94,9 @@ pub fn wrong_settings_are_refused(cluster: &mut Cluster) {
         ("no.such.setting", "1"),
         ("min.cleanable.dirty.ratio", "2"),
         ("segment.bytes", "0"),
+        ("max.compaction.lag.ms", "0"),
+        ("message.timestamp.before.max.ms", "-1"),
+        ("message.timestamp.after.max.ms", "-1"),
     ] {
         let created = admin.create_topic(&unique("wrong"), 1, 1, &[(name, value)]);
         assert_eq!(created, Err(Code::InvalidConfig), "created with {name}={value}");
@@ -105,6 +108,11 @@ pub fn wrong_settings_are_refused(cluster: &mut Cluster) {
         let described = admin.setting(&topic, "retention.ms").value;
         (described.as_deref() == Some("1000")).then_some(())
     });
+}
+
+pub fn the_volume_of_the_logs_is_described(cluster: &mut Cluster) {
+    let (total, usable) = Connection::open(cluster.address()).volume();
+    assert!(0 < usable && usable <= total, "{usable} of {total} bytes are left");
 }
 
 pub fn deleted_records_are_gone_and_the_rest_stays(cluster: &mut Cluster) {

@@ -8,8 +8,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
-        GroupId, IncrementalAlterConfigsRequest, InitProducerIdRequest, OffsetCommitRequest,
-        ProduceRequest, RequestHeader, ResponseHeader, TopicName,
+        DescribeLogDirsRequest, GroupId, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+        OffsetCommitRequest, ProduceRequest, RequestHeader, ResponseHeader, TopicName,
         incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         produce_request::{PartitionProduceData, TopicProduceData},
@@ -129,6 +129,14 @@ impl Connection {
             .with_generation_id_or_member_epoch(generation)
             .with_topics(vec![of_topic]);
         self.ask(VERSION, &request).topics[0].partitions[0].error_code
+    }
+
+    /// The bytes of the volume that the broker's first folder is on, and those left.
+    pub fn volume(&mut self) -> (i64, i64) {
+        const VERSION: i16 = 4;
+        let request = DescribeLogDirsRequest::default().with_topics(None);
+        let folder = self.ask(VERSION, &request).results.remove(0);
+        (folder.total_bytes, folder.usable_bytes)
     }
 
     /// Sets one setting of a topic, and returns Kafka's error code.

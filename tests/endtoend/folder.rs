@@ -59,11 +59,16 @@ impl Folder {
 
     /// Writes `pipeline.yaml` anew.
     pub fn set_pipeline(&self, sections: &str) {
+        self.set_pipeline_of("orders", sections);
+    }
+
+    /// Writes `pipeline.yaml` anew, for a pipeline of this name.
+    pub fn set_pipeline_of(&self, name: &str, sections: &str) {
         let Self { webhooks, admin, .. } = self;
         self.write(
             "pipeline.yaml",
             &format!(
-                "name: orders\ndata: data\nhttp: {{ listen: \"{webhooks}\" }}\nadmin: {{ listen: \"{admin}\" }}\n{sections}"
+                "name: {name}\ndata: data\nhttp: {{ listen: \"{webhooks}\" }}\nadmin: {{ listen: \"{admin}\" }}\n{sections}"
             ),
         );
     }

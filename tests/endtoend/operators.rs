@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -54,10 +54,26 @@ impl Operators {
         .await
     }
 
+    /// Waits until nothing is left to deliver: every route measured that after this call.
+    pub async fn caught_up(&self) {
+        let since = UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+        until("every route has caught up", async || {
+            self.routes().await.values().all(|route| is_caught_up(route, since)).then_some(())
+        })
+        .await;
+    }
+
     /// The value of the metric whose line starts like this; 0 if there is none yet.
     pub async fn metric(&self, line: &str) -> f64 {
         let (_, text) = self.get("/metrics").await.unwrap();
         let value = |found: &str| found.rsplit(' ').next()?.parse::<f64>().ok();
         text.lines().filter(|found| found.starts_with(line)).filter_map(value).sum()
     }
+}
+
+/// Whether a route had nothing left when it was last asked, and that was after `since` (milliseconds
+/// since the Unix epoch). Sources have nothing to catch up with.
+fn is_caught_up(route: &Value, since: i64) -> bool {
+    let measured = route["lag_at"].as_i64().is_some_and(|at| at >= since);
+    route["role"] == "source" || (measured && route["lag_events"] == 0)
 }

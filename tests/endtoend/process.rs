@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::PATIENCE;
 
-/// The binary under test.
+/// The binary under test; measurements name one built for release in `PASSERELLE_TEST_BINARY`.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_passerelle");
 
 /// A process that is killed when it is dropped.
@@ -22,22 +22,40 @@ pub enum Signal {
     Terminate,
     Stop,
     Continue,
+    /// Read the files again.
+    Hangup,
 }
 
 impl Process {
     /// Starts the binary in a folder; what it says is appended to `name.log` there.
     pub fn start(folder: &Path, name: &str, arguments: &[&str]) -> Self {
+        Self::start_with(folder, name, arguments, &[])
+    }
+
+    /// Starts the binary in a folder with these variables in its environment.
+    pub fn start_with(
+        folder: &Path,
+        name: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let log = folder.join(format!("{name}.log"));
         let append =
             || -> File { OpenOptions::new().create(true).append(true).open(&log).unwrap() };
         let child = command(folder)
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(append())
             .stderr(append())
             .spawn()
             .unwrap();
         Self { child, log }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGKILL: nothing of it runs any more.
@@ -51,9 +69,17 @@ impl Process {
             Signal::Terminate => "TERM",
             Signal::Stop => "STOP",
             Signal::Continue => "CONT",
+            Signal::Hangup => "HUP",
         };
         let line = format!("kill -{name} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &line]).status().unwrap().success());
+    }
+
+    /// The most memory that it has ever held, in mebibytes (`VmHWM` of proc(5)).
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
     }
 
     /// SIGTERM, then its own end.
@@ -64,12 +90,17 @@ impl Process {
 
     /// Waits for its own end.
     pub async fn ended(&mut self) -> ExitStatus {
+        self.ends_within(PATIENCE).await
+    }
+
+    /// Waits this long for its own end.
+    pub async fn ends_within(&mut self, patience: Duration) -> ExitStatus {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(started.elapsed() < PATIENCE, "it does not end:\n{}", self.log());
+            assert!(started.elapsed() < patience, "it does not end:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -124,7 +155,8 @@ pub async fn run(folder: &Path, arguments: &[&str]) -> Answer {
 
 /// The binary, without anything of this environment that would change what it does.
 fn command(folder: &Path) -> Command {
-    let mut command = Command::new(BINARY);
+    let binary = std::env::var("PASSERELLE_TEST_BINARY");
+    let mut command = Command::new(binary.as_deref().unwrap_or(BINARY));
     command.current_dir(folder);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PASSERELLE_")) {
         command.env_remove(name);

@@ -18,6 +18,8 @@ use super::until;
 pub struct Request {
     /// Its `Idempotency-Key`.
     pub key: String,
+    /// Its `Passerelle-Replay`, if a replay sent it.
+    pub replay: Option<String>,
     pub body: Value,
     pub status: u16,
 }
@@ -84,12 +86,14 @@ impl Target {
 }
 
 async fn take(State(target): State<Target>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    let key = headers.get("idempotency-key").map_or("", |key| key.to_str().unwrap()).to_owned();
+    let header = |name| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    let (key, replay) =
+        (header("idempotency-key").unwrap_or_default(), header("passerelle-replay"));
     let body: Value = serde_json::from_slice(&body).unwrap();
     let policy = Arc::clone(&target.policy.lock().unwrap());
     let status = policy(&body);
     // It has done its work before it answers: whoever is killed meanwhile does not know.
-    target.requests.lock().unwrap().push(Request { key, body, status });
+    target.requests.lock().unwrap().push(Request { key, replay, body, status });
     tokio::time::sleep(target.delay).await;
     StatusCode::from_u16(status).unwrap()
 }

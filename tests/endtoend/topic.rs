@@ -1,8 +1,10 @@
 //! Topics as another client of Kafka reads them: keys, values and headers byte for byte.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -27,8 +29,9 @@ impl Record {
 }
 
 /// All records of a topic, from its beginning to its end now; none if there is no such topic.
-pub async fn read(kafka: String, topic: &'static str) -> Vec<Record> {
-    tokio::task::spawn_blocking(move || read_now(&kafka, topic)).await.unwrap()
+pub async fn read(kafka: String, topic: &str) -> Vec<Record> {
+    let topic = topic.to_owned();
+    tokio::task::spawn_blocking(move || read_now(&kafka, &topic)).await.unwrap()
 }
 
 fn read_now(kafka: &str, topic: &str) -> Vec<Record> {
@@ -36,21 +39,40 @@ fn read_now(kafka: &str, topic: &str) -> Vec<Record> {
         .set("bootstrap.servers", kafka)
         .set("group.id", "tests")
         .set("enable.auto.commit", "false")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
         .create()
         .unwrap();
     let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).unwrap();
-    let (mut list, mut left) = (TopicPartitionList::new(), 0);
+    let (mut list, mut ends) = (TopicPartitionList::new(), BTreeMap::new());
     for partition in metadata.topics()[0].partitions() {
-        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), TIMEOUT).unwrap();
-        left += high - low;
+        let (low, high) = bounds(&consumer, topic, partition.id());
+        if low < high {
+            ends.insert(partition.id(), high);
+        }
         list.add_partition_offset(topic, partition.id(), Offset::Offset(low)).unwrap();
     }
     consumer.assign(&list).unwrap();
     let (started, mut records) = (Instant::now(), Vec::new());
-    while left > 0 {
-        assert!(started.elapsed() < PATIENCE, "{left} records of {topic} do not come");
+    while !ends.is_empty() {
+        assert!(started.elapsed() < PATIENCE, "records of {topic} do not come: {ends:?}");
         let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
-        let message = message.unwrap();
+        let message = match message {
+            // The last offsets may hold no record: a transaction's mark, or what was undone.
+            Err(KafkaError::PartitionEOF(partition)) => {
+                ends.remove(&partition);
+                continue;
+            }
+            message => message.unwrap(),
+        };
+        // Others may write meanwhile: each partition is read to where it ended.
+        let Some(end) = ends.get(&message.partition()).copied() else { continue };
+        if message.offset() + 1 >= end {
+            ends.remove(&message.partition());
+        }
+        if message.offset() >= end {
+            continue;
+        }
         let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
         records.push(Record {
             key: message.key().map(<[u8]>::to_vec),
@@ -59,7 +81,22 @@ fn read_now(kafka: &str, topic: &str) -> Vec<Record> {
                 .map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
                 .collect(),
         });
-        left -= 1;
     }
     records
+}
+
+/// Where a partition begins and ends. A broker that has just come back may lead it only in a moment.
+fn bounds(consumer: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64) {
+    let started = Instant::now();
+    loop {
+        match consumer.fetch_watermarks(topic, partition, TIMEOUT) {
+            Err(error)
+                if error.rdkafka_error_code() == Some(Code::NotLeaderForPartition)
+                    && started.elapsed() < PATIENCE =>
+            {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            bounds => return bounds.unwrap(),
+        }
+    }
 }

@@ -5,8 +5,16 @@ use std::{
     process::{Command, Output},
 };
 
+use rdkafka::producer::Producer as _;
 use tempfile::TempDir;
-use tests::{admin::Admin, cluster::Cluster, producer::Producer, record::Record};
+use tests::{
+    admin::Admin,
+    cluster::Cluster,
+    consumer::{read_all, watermarks},
+    deadline::GENEROUS,
+    producer::Producer,
+    record::Record,
+};
 
 use crate::process::{self, rows, run};
 
@@ -20,6 +28,8 @@ const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand
 const CONFIGS: &str = "kafka.admin.ConfigCommand";
 const OFFSETS: &str = "org.apache.kafka.tools.GetOffsetShell";
 const DELETE_RECORDS: &str = "org.apache.kafka.tools.DeleteRecordsCommand";
+const TRANSACTIONS: &str = "org.apache.kafka.tools.TransactionsCommand";
+const PERFORMANCE: &str = "org.apache.kafka.tools.ProducerPerformance";
 const API_VERSIONS: &str = "org.apache.kafka.tools.BrokerApiVersionsCommand";
 
 fn tool(cluster: &Cluster, class: &str, arguments: &str) -> Command {
@@ -153,6 +163,53 @@ pub fn offsets_are_found_and_records_deleted(cluster: &Cluster) {
     assert!(deleted.contains(&format!("partition: {topic}-1\tlow_watermark: 2")), "{deleted}");
     let earliest = ask(cluster, OFFSETS, &format!("--topic {topic} --time earliest"));
     assert_eq!(earliest, format!("{topic}:0:0\n{topic}:1:2\n"));
+}
+
+/// A hanging transaction is found, and ended from outside.
+pub fn transactions_are_listed_described_and_aborted(cluster: &Cluster) {
+    let topic = &Admin::new(cluster.address()).topic("transactional", 1, &[]);
+    let producer = Producer::new(cluster.address(), &[("transactional.id", "mover")]);
+    producer.native().init_transactions(GENEROUS).unwrap();
+    producer.native().begin_transaction().unwrap();
+    producer.write(topic, 0, &[Record::of("open")]);
+    Producer::new(cluster.address(), &[]).write(topic, 0, &[Record::of("behind")]);
+
+    let listed = ask(cluster, TRANSACTIONS, "list");
+    assert_eq!(rows(&listed)[1][..2], ["mover", "1"], "{listed}");
+    assert_eq!(rows(&listed)[1][3], "Ongoing", "{listed}");
+    let described = ask(cluster, TRANSACTIONS, "describe --transactional-id mover");
+    let row = &rows(&described)[1];
+    assert_eq!(
+        (row[1], row[4], row[8]),
+        ("mover", "Ongoing", &*format!("{topic}-0")),
+        "{described}"
+    );
+    let of_partition = format!("--topic {topic} --partition 0");
+    let producers = ask(cluster, TRANSACTIONS, &format!("describe-producers {of_partition}"));
+    assert_eq!(rows(&producers)[1].last(), Some(&"0"), "it begins at 0: {producers}");
+    let hanging = ask(cluster, TRANSACTIONS, &format!("find-hanging {of_partition}"));
+    assert_eq!(rows(&hanging).len(), 1, "it is young: {hanging}");
+
+    assert!(read_all(cluster.address(), topic, 0).is_empty());
+    ask(cluster, TRANSACTIONS, &format!("abort {of_partition} --start-offset 0"));
+    let seen = read_all(cluster.address(), topic, 0);
+    assert_eq!(seen.iter().map(|seen| seen.offset).collect::<Vec<_>>(), [1]);
+}
+
+/// Java's producer, many transactions one after the other, and its consumer of committed records.
+pub fn what_a_java_producer_writes_in_transactions_is_read_whole(cluster: &Cluster) {
+    let topic = &Admin::new(cluster.address()).topic("measured", 1, &[]);
+    let records = "--num-records 3000 --record-size 10 --throughput 1500";
+    let transactions = "--transactional-id java --transaction-duration-ms 50";
+    ask(cluster, PERFORMANCE, &format!("--topic {topic} {records} {transactions}"));
+    assert_eq!(read_all(cluster.address(), topic, 0).len(), 3000);
+    let committed = "--isolation-level read_committed --from-beginning --max-messages 3000";
+    let read = ask(cluster, CONSUMER, &format!("--topic {topic} {committed} --timeout-ms 60000"));
+    assert_eq!(read.lines().count(), 3000);
+    let described = ask(cluster, TRANSACTIONS, "describe --transactional-id java");
+    assert_eq!(rows(&described)[1][4], "CompleteCommit", "{described}");
+    let end = watermarks(cluster.address(), topic, 0).1;
+    assert!(end > 3005, "every marker takes an offset, and there are some: {end}");
 }
 
 pub fn versions_of_the_protocol_are_told(cluster: &Cluster) {

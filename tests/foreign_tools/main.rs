@@ -27,6 +27,8 @@ const KAFKA: &[Case] = &cases![
     kafka::groups_are_listed_described_reset_and_deleted,
     kafka::settings_are_set_described_and_taken_away,
     kafka::offsets_are_found_and_records_deleted,
+    kafka::transactions_are_listed_described_and_aborted,
+    kafka::what_a_java_producer_writes_in_transactions_is_read_whole,
     kafka::versions_of_the_protocol_are_told,
 ];
 

@@ -1,5 +1,6 @@
-//! The journey: signed webhooks of a payment service become sales of an ERP, once, with real parts at
-//! both ends and a real Apache Kafka between.
+//! The journey: signed webhooks of a payment service become sales of an ERP, mails to the buyers, invoices
+//! of an accounting application, rows of a table, lines of a sheet and of a lake, each once, with real
+//! parts at all ends (but the accounting application's) and a real Apache Kafka between.
 //!
 //! localstripe signs and sends; `passerelle run` takes the webhooks as `orders.yaml` says; Tryton is
 //! asked at the end what it has. Stripe sends a webhook again until it is answered 2xx, localstripe
@@ -8,20 +9,32 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod erp;
+mod mail;
 mod orders;
 mod outbox;
 mod passerelle;
+#[path = "../postgres/database.rs"]
+mod postgres;
+#[path = "../applications/quickbooks.rs"]
+mod quickbooks;
+#[path = "../applications/simulator.rs"]
+#[expect(dead_code, reason = "here it behaves")]
+mod simulator;
 mod stripe;
 mod surroundings;
+mod targets;
 
-use std::time::Duration;
+use std::collections::HashSet;
+use std::time::{Duration, UNIX_EPOCH};
 
 use erp::{Erp, Sale};
+use mail::Mail;
 use orders::{BUYERS, Order};
 use outbox::Outbox;
 use passerelle::{Passerelle, Pipeline};
 use stripe::Stripe;
 use surroundings::Surroundings;
+use targets::Targets;
 
 /// How long the last order may take; the ERP needs about a second for each.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -35,18 +48,23 @@ struct Journey {
     outbox: Outbox,
     pipeline: Pipeline,
     erp: Erp,
+    mail: Mail,
+    targets: Targets,
 }
 
 impl Journey {
+    /// Everything is there but the mail server, which does not run yet.
     async fn prepare(around: &Surroundings) -> Self {
         // Whoever opens a connection finds its cryptography.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let erp = Erp::in_directory(&around.erp);
-        let pipeline = Pipeline::write(&around.kafka, &erp);
+        let mail = Mail::new(&around.python);
+        let targets = Targets::prepare(&around.postgres).await;
+        let pipeline = Pipeline::write(&around.kafka, &erp, &mail, &targets);
         let outbox = Outbox::start(pipeline.webhook_url()).await;
         let stripe = Stripe::start(&around.python).await;
         stripe.send_webhooks_to(&outbox.url, passerelle::SECRET).await;
-        Self { stripe, outbox, pipeline, erp }
+        Self { stripe, outbox, pipeline, erp, mail, targets }
     }
 
     /// The customers of Stripe, in the order of [`BUYERS`].
@@ -74,7 +92,8 @@ impl Journey {
 
     /// Waits until every route has handled every event.
     async fn settled(&self, running: &Passerelle) {
-        let settled = async || (running.lag().await == Some(0)).then_some(());
+        let now = UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+        let settled = async || (running.lag(now).await == Some(0)).then_some(());
         eventually("every route has caught up", settled).await;
     }
 }
@@ -92,10 +111,11 @@ async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_payment_is_one_sale_although_webhooks_repeat_and_the_process_is_killed() {
+async fn every_payment_lands_everywhere_once_although_webhooks_repeat_and_the_process_is_killed() {
     let Some(around) = Surroundings::find() else { return };
     let _turn = ONE_AT_A_TIME.lock().await;
-    let journey = Journey::prepare(&around).await;
+    let mut journey = Journey::prepare(&around).await;
+    journey.mail.start().await;
     let orders = Order::twelve(journey.pipeline.run());
     let customers = journey.customers().await;
     let mut running = journey.pipeline.start().await;
@@ -140,13 +160,59 @@ async fn every_payment_is_one_sale_although_webhooks_repeat_and_the_process_is_k
     assert_eq!(events.len(), journey.outbox.received(), "a webhook is one event");
     assert!(dead.is_empty(), "{dead:#?}");
     orders::hold(&orders, &customers, &sales);
+    // A mail that is sent again after the kill is the same mail.
+    let mails: HashSet<_> = journey.mail.taken().iter().map(|mail| told(mail)).collect();
+    let expected: HashSet<_> = orders.iter().map(told_of).collect();
+    assert_eq!(mails, expected);
+    journey.targets.hold(&orders, &journey.pipeline.files(), &around.python);
+}
+
+/// Whom a mail tells what.
+fn told(mail: &str) -> (String, String) {
+    let header = |name| mail::header(mail, name).to_owned();
+    (header("To"), header("Subject"))
+}
+
+/// What its buyer should be told of an order.
+fn told_of(order: &Order) -> (String, String) {
+    (BUYERS[order.buyer].email.to_owned(), format!("Your order {}", order.id))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_server_that_is_down_delays_no_sale_and_then_gets_each_mail_once() {
+    let Some(around) = Surroundings::find() else { return };
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let mut journey = Journey::prepare(&around).await;
+    let orders = Order::twelve(journey.pipeline.run());
+    let customers = journey.customers().await;
+    let running = journey.pipeline.start().await;
+    for order in &orders {
+        journey.stripe.pay(&customers, order).await;
+    }
+    let sales = journey.landed(&orders, orders.len()).await;
+    orders::hold(&orders, &customers, &sales);
+    assert_ne!(running.lag(0).await, Some(0), "the mails wait");
+
+    journey.mail.start().await;
+    journey.settled(&running).await;
+    let (dead, mails) = (journey.pipeline.dead_letters(), journey.mail.taken());
+    running.stop();
+    assert!(dead.is_empty(), "{dead:#?}");
+    let mut told: Vec<_> = mails.iter().map(|mail| told(mail)).collect();
+    let mut expected: Vec<_> = orders.iter().map(told_of).collect();
+    told.sort();
+    expected.sort();
+    assert_eq!(told, expected, "each mail once");
+    let ids: HashSet<_> = mails.iter().map(|mail| mail::header(mail, "Message-ID")).collect();
+    assert_eq!(ids.len(), orders.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_that_cannot_be_a_sale_is_a_dead_letter_and_the_others_go_on() {
     let Some(around) = Surroundings::find() else { return };
     let _turn = ONE_AT_A_TIME.lock().await;
-    let journey = Journey::prepare(&around).await;
+    let mut journey = Journey::prepare(&around).await;
+    journey.mail.start().await;
     let orders = Order::of_which_three_are_bad(journey.pipeline.run());
     let customers = journey.customers().await;
     let running = journey.pipeline.start().await;

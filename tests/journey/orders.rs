@@ -163,6 +163,7 @@ pub fn print(orders: &[Order], sales: &[Sale], outbox: &Outbox) {
     }
 }
 
-fn money(cents: u64) -> String {
+/// `12.30`.
+pub fn money(cents: u64) -> String {
     format!("{}.{:02}", cents / 100, cents % 100)
 }

@@ -10,12 +10,15 @@ use tempfile::TempDir;
 
 use crate::erp::Erp;
 use crate::eventually;
+use crate::mail::Mail;
+use crate::targets::Targets;
 
 /// What Stripe signs with.
 pub const SECRET: &str = "whsec_test";
 
 /// The routes that have dead letters.
-const ROUTES: [&str; 3] = ["stripe", "to_sale", "sales"];
+const ROUTES: [&str; 8] =
+    ["stripe", "to_sale", "sales", "confirmations", "invoices", "table", "sheet", "lake"];
 
 /// A pipeline file with names of its own, so that what a Kafka has from other runs says nothing.
 pub struct Pipeline {
@@ -36,7 +39,7 @@ pub struct DeadLetter {
 
 impl Pipeline {
     /// Writes `orders.yaml` and its schemas into a new folder.
-    pub fn write(kafka: &str, erp: &Erp) -> Self {
+    pub fn write(kafka: &str, erp: &Erp, mail: &Mail, targets: &Targets) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/journey");
         for file in ["stripe_event.avsc", "sale.avsc", "payment.json", "customer.json", "sale.json"]
@@ -50,6 +53,7 @@ impl Pipeline {
             .replace("stripe.events", &format!("stripe.events.{run}"))
             .replace("erp.sales", &format!("erp.sales.{run}"));
         std::fs::write(folder.path().join("orders.yaml"), yaml).unwrap();
+        std::fs::create_dir(folder.path().join("files")).unwrap();
         let listen = format!("127.0.0.1:{}", free_port());
         let data = folder.path().join("data").display().to_string();
         let environment = vec![
@@ -58,6 +62,9 @@ impl Pipeline {
             ("JOURNEY_LISTEN", listen.clone()),
             ("JOURNEY_ERP", erp.url.clone()),
             ("JOURNEY_ERP_KEY", erp.key.clone()),
+            ("JOURNEY_MAIL", mail.url()),
+            ("JOURNEY_BOOKS", targets.books.url.clone()),
+            ("JOURNEY_WAREHOUSE", targets.warehouse.url.clone()),
             ("JOURNEY_SECRET", SECRET.to_owned()),
             ("PASSERELLE_INSTANCE", "journey".to_owned()),
         ];
@@ -67,6 +74,11 @@ impl Pipeline {
     /// What makes this run's names its own.
     pub fn run(&self) -> &str {
         &self.run
+    }
+
+    /// Where its sinks write files.
+    pub fn files(&self) -> PathBuf {
+        self.folder.path().join("files")
     }
 
     /// Where webhooks go.
@@ -185,12 +197,17 @@ impl Passerelle {
         assert!(exit.success(), "passerelle stops with {exit}");
     }
 
-    /// How many events the routes have not handled yet; none while that is unknown.
-    pub async fn lag(&self) -> Option<i64> {
+    /// How many events the routes have not handled yet, each as measured after `since` (milliseconds
+    /// since the Unix epoch); none while that is unknown.
+    pub async fn lag(&self, since: i64) -> Option<i64> {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let answer = client.get(format!("{}/status", self.admin)).send().await.ok()?;
         let routes: Value = serde_json::from_slice(&answer.bytes().await.ok()?).ok()?;
-        let lags = routes.as_array()?.iter().map(|route| route["lag_events"].as_i64());
+        let reading = routes.as_array()?.iter().filter(|route| route["role"] != "source");
+        let lags = reading.map(|route| {
+            route["lag_at"].as_i64().filter(|at| *at >= since)?;
+            route["lag_events"].as_i64()
+        });
         lags.sum::<Option<i64>>()
     }
 }

@@ -8,7 +8,9 @@ pub struct Surroundings {
     pub kafka: String,
     /// The folder of a running Tryton, as `tests/erp/erp` makes it.
     pub erp: PathBuf,
-    /// A Python that has localstripe.
+    /// A database of a real PostgreSQL, as `postgres://…`.
+    pub postgres: String,
+    /// A Python that has localstripe, aiosmtpd and pyarrow.
     pub python: PathBuf,
 }
 
@@ -19,15 +21,16 @@ impl Surroundings {
         let found = (
             named("PASSERELLE_TEST_KAFKA"),
             named("PASSERELLE_TEST_ERP"),
+            named("PASSERELLE_TEST_POSTGRES"),
             named("PASSERELLE_PYTHON"),
         );
         match found {
-            (Some(kafka), Some(erp), Some(python)) => {
-                Some(Self { kafka, erp: erp.into(), python: python.into() })
+            (Some(kafka), Some(erp), Some(postgres), Some(python)) => {
+                Some(Self { kafka, erp: erp.into(), postgres, python: python.into() })
             }
             _ => {
                 eprintln!(
-                    "SKIPPED: the journey needs a real Kafka, a real Tryton and localstripe: \
+                    "SKIPPED: the journey needs a real Kafka, a real Tryton, a real PostgreSQL and localstripe: \
                      `just journey` starts them and runs it."
                 );
                 None

@@ -20,6 +20,7 @@ use crate::deadline::GENEROUS;
 
 const DIRECTORY: &str = "PASSERELLE_TEST_BROKER_DIRECTORY";
 const PORT: &str = "PASSERELLE_TEST_BROKER_PORT";
+const ADVERTISED: &str = "PASSERELLE_TEST_BROKER_ADVERTISED";
 const LISTENS: &str = "the broker listens on ";
 
 /// Compaction and retention look for work this often, where a user's broker takes its time.
@@ -30,6 +31,7 @@ const CLEANING_INTERVAL: Duration = Duration::from_millis(200);
 pub struct BrokerProcess {
     directory: PathBuf,
     address: SocketAddr,
+    advertised: Option<SocketAddr>,
     process: Child,
     temporary: Option<TempDir>,
 }
@@ -53,8 +55,22 @@ impl BrokerProcess {
     /// If it does not start.
     #[must_use]
     pub fn start_in(directory: &Path) -> Self {
-        let (process, address) = spawn(directory, 0).expect("start the embedded broker");
-        Self { directory: directory.to_owned(), address, process, temporary: None }
+        Self::advertised_in(directory, None)
+    }
+
+    /// Starts a broker on a folder that sends its clients to this address: a proxy's.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn behind(directory: &Path, proxy: SocketAddr) -> Self {
+        Self::advertised_in(directory, Some(proxy))
+    }
+
+    fn advertised_in(directory: &Path, advertised: Option<SocketAddr>) -> Self {
+        let (process, address) =
+            spawn(directory, 0, advertised).expect("start the embedded broker");
+        Self { directory: directory.to_owned(), address, advertised, process, temporary: None }
     }
 
     /// Where it listens, also after a restart.
@@ -95,7 +111,7 @@ impl BrokerProcess {
     pub fn start_again(&mut self) {
         // Another process may have the port for a moment, as its end of a connection.
         let started = (0..20).find_map(|_| {
-            spawn(&self.directory, self.address.port()).or_else(|| {
+            spawn(&self.directory, self.address.port(), self.advertised).or_else(|| {
                 thread::sleep(Duration::from_millis(250));
                 None
             })
@@ -112,11 +128,16 @@ impl Drop for BrokerProcess {
 }
 
 /// Starts the process and waits until it listens; none if it ends before.
-fn spawn(directory: &Path, port: u16) -> Option<(Child, SocketAddr)> {
+fn spawn(
+    directory: &Path,
+    port: u16,
+    advertised: Option<SocketAddr>,
+) -> Option<(Child, SocketAddr)> {
     let mut process = Command::new(env::current_exe().unwrap())
         .args(["--ignored", "--exact", "embedded_broker_process", "--nocapture"])
         .env(DIRECTORY, directory)
         .env(PORT, port.to_string())
+        .envs(advertised.map(|address| (ADVERTISED, address.to_string())))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -155,7 +176,9 @@ pub fn serve_if_asked() {
 }
 
 async fn serve(directory: PathBuf, port: u16) {
+    let advertised = env::var(ADVERTISED).ok().map(|text| text.parse::<SocketAddr>().unwrap());
     let config = broker::Config {
+        advertised: advertised.map(|address| (address.ip().to_string(), address.port())),
         listen: (Ipv4Addr::LOCALHOST, port).into(),
         cleaning_interval: CLEANING_INTERVAL,
         ..broker::Config::new(directory)

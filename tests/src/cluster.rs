@@ -73,6 +73,15 @@ impl Cluster {
         }
     }
 
+    /// Whether a transaction that is decided, but not marked in its partitions yet, may stay open for ever
+    /// when the broker is killed then. Apache Kafka 4.3.1 drops the markers of a partition that has no
+    /// leader at the moment when its coordinator takes transactions up again ("likely deleted already",
+    /// says its log): `KRaftMetadataCache.getPartitionLeaderEndpoint` takes it for one that is not there.
+    #[must_use]
+    pub fn forgets_decided_transactions(&self) -> bool {
+        matches!(self.node, Node::Apache { .. })
+    }
+
     /// Stops it cleanly and starts it again.
     ///
     /// # Panics

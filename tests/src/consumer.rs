@@ -109,7 +109,23 @@ pub fn read<C: ConsumerContext>(consumer: &BaseConsumer<C>, count: usize) -> Vec
 /// If they do not come in time.
 #[must_use]
 pub fn read_all(address: &str, topic: &str, partition: i32) -> Vec<Seen> {
-    let reader = consumer(address, &[("enable.partition.eof", "true")]);
+    read_all_with(address, topic, partition, &[])
+}
+
+/// All the records of a partition that a consumer with such settings sees: without any, those that
+/// are committed.
+///
+/// # Panics
+/// If they do not come in time.
+#[must_use]
+pub fn read_all_with(
+    address: &str,
+    topic: &str,
+    partition: i32,
+    settings: &[(&str, &str)],
+) -> Vec<Seen> {
+    let settings = [settings, &[("enable.partition.eof", "true")]].concat();
+    let reader = consumer(address, &settings);
     reader.assign(&position(topic, partition, Offset::Beginning)).unwrap();
     let mut seen = Vec::new();
     loop {

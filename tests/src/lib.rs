@@ -9,6 +9,7 @@
 
 pub mod admin;
 pub mod apache_kafka;
+pub mod bad_server;
 pub mod broker_process;
 pub mod cluster;
 pub mod consumer;

@@ -1,6 +1,6 @@
 //! A producer whose caller learns what became of each record.
 
-use std::sync::mpsc;
+use std::{sync::mpsc, time::Duration};
 
 use rdkafka::{
     ClientConfig, ClientContext, Message as _,
@@ -37,6 +37,12 @@ impl Receipt {
     /// If nothing is known in time.
     pub fn wait(self) -> Delivered {
         self.0.recv_timeout(GENEROUS).expect("an acknowledgement in time")
+    }
+
+    /// Waits for the acknowledgement for as long as this; none if nothing is known then.
+    #[must_use]
+    pub fn wait_for(&self, patience: Duration) -> Option<Delivered> {
+        self.0.recv_timeout(patience).ok()
     }
 }
 

@@ -63,7 +63,9 @@ pub struct Seen {
 }
 
 impl Seen {
-    pub(crate) fn of(message: &impl Message) -> Self {
+    /// A message as librdkafka has read it.
+    #[must_use]
+    pub fn of(message: &impl Message) -> Self {
         let own =
             |header: Header<'_, &[u8]>| (header.key.to_owned(), header.value.map(<[u8]>::to_owned));
         let headers = message.headers().map(|headers| headers.iter().map(own).collect());

@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// The cases of a test binary with `harness = false`: a line a case when run, and a last word on
+/// The cases of a test binary with `harness = false`: a line a case when run, and last words on
 /// those that were skipped.
 #[derive(Default)]
 pub struct Suite {
     trials: Vec<Trial>,
-    skipped: Vec<String>,
+    last_words: Vec<String>,
+    threads: Option<usize>,
 }
 
 impl Suite {
@@ -31,17 +32,31 @@ impl Suite {
         self.trials.extend(names.into_iter().map(ignored));
         let count = self.trials.len() - before;
         if count > 0 {
-            self.skipped.push(format!("SKIPPED {count} cases: {reason}"));
+            self.remark(format!("SKIPPED {count} cases: {reason}"));
         }
+    }
+
+    /// Says something when all is done.
+    pub fn remark(&mut self, remark: String) {
+        if !self.last_words.contains(&remark) {
+            self.last_words.push(remark);
+        }
+    }
+
+    /// How many cases run at the same time, unless the command line says otherwise: cases that wait
+    /// most of the time can be more than there are cores.
+    pub fn at_once(&mut self, threads: usize) {
+        self.threads = Some(threads);
     }
 
     /// Runs what the command line asks for.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let arguments = Arguments::from_args();
+        let mut arguments = Arguments::from_args();
+        arguments.test_threads = arguments.test_threads.or(self.threads);
         let conclusion = libtest_mimic::run(&arguments, self.trials);
         if !arguments.list {
-            for line in &self.skipped {
+            for line in &self.last_words {
                 eprintln!("{line}");
             }
         }

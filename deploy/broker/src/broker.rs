@@ -24,6 +24,7 @@ use crate::{
     refusal::{Outcome, Refusal},
     server,
     topics::{Creation, Partition, Topics},
+    transactions::Transactions,
 };
 
 /// A running broker.
@@ -47,17 +48,19 @@ impl Broker {
         let limits = &mut config.limits;
         limits.request_bytes = limits.request_bytes.min(limits.requests_bytes);
         let opened = config.clone();
-        let (lock, topics, groups) = tokio::task::spawn_blocking(move || open(&opened))
-            .await
-            .map_err(|error| doing("open", &config.directory)(error.into()))??;
+        let (lock, topics, groups, transactions) =
+            tokio::task::spawn_blocking(move || open(&opened))
+                .await
+                .map_err(|error| doing("open", &config.directory)(error.into()))??;
         let listener = TcpListener::bind(listen)
             .await
             .map_err(|source| BrokerError::Listen { listen, source })?;
         let address =
             listener.local_addr().map_err(|source| BrokerError::Listen { listen, source })?;
         let closing = watch::Sender::new(false);
-        let node =
-            Arc::new(Node { config, topics, groups, warned: AtomicI64::new(0), lock, closing });
+        let warned = AtomicI64::new(0);
+        let node = Node { config, topics, groups, transactions, warned, lock, closing };
+        let node = Arc::new(node);
         let server = tokio::spawn(run(Arc::clone(&node), listener));
         tracing::info!(%address, directory = %node.config.directory.display(), "the broker listens");
         Ok(Self { node, address, server })
@@ -116,7 +119,7 @@ impl Broker {
 /// Serves until the node closes, and does meanwhile what nobody asks for.
 async fn run(node: Arc<Node>, listener: TcpListener) {
     let background = async {
-        tokio::join!(node.groups.run(), cleaning::run(&node));
+        tokio::join!(node.groups.run(), node.transactions.run(&node), cleaning::run(&node));
     };
     tokio::select! {
         () = server::serve(Arc::clone(&node), listener) => {}
@@ -132,7 +135,7 @@ impl Drop for Broker {
     }
 }
 
-fn open(config: &Config) -> Result<(File, Topics, Groups), BrokerError> {
+fn open(config: &Config) -> Result<(File, Topics, Groups, Transactions), BrokerError> {
     let lock = lock(&config.directory)?;
     let syncer = Syncer::start(config.fsync).map_err(doing("start to sync", &config.directory))?;
     let topics =
@@ -142,7 +145,8 @@ fn open(config: &Config) -> Result<(File, Topics, Groups), BrokerError> {
         members: config.limits.group_members,
     };
     let groups = Groups::open(&topics, rules)?;
-    Ok((lock, topics, groups))
+    let transactions = Transactions::open(&topics)?;
+    Ok((lock, topics, groups, transactions))
 }
 
 fn lock(directory: &Path) -> Result<File, BrokerError> {
@@ -210,19 +214,30 @@ pub(crate) type KeyValue = (Option<Bytes>, Option<Bytes>);
 /// Appends records of this process as one batch. They are to be waited for, as a producer's.
 pub(crate) fn append(log: &Log, records: Vec<KeyValue>) -> Outcome<Appended> {
     let now = now_ms();
-    Ok(log.append(encode(records, now)?, now)?)
+    Ok(log.append(encode(records, None, now)?, now)?)
 }
 
-fn encode(records: Vec<KeyValue>, now: i64) -> Outcome<Bytes> {
+/// Appends records of this process in the transaction of a producer, its id and epoch.
+pub(crate) fn append_in_transaction(
+    log: &Log,
+    records: Vec<KeyValue>,
+    producer: (i64, i16),
+) -> Outcome<Appended> {
+    let now = now_ms();
+    Ok(log.append_own(&encode(records, Some(producer), now)?, now)?)
+}
+
+fn encode(records: Vec<KeyValue>, producer: Option<(i64, i16)>, now: i64) -> Outcome<Bytes> {
+    let (producer_id, producer_epoch) = producer.unwrap_or((NO_PRODUCER_ID, NO_PRODUCER_EPOCH));
     let records: Vec<_> = (0_i32..)
         .zip(records)
         .map(|(offset, (key, value))| NewRecord {
-            transactional: false,
+            transactional: producer.is_some(),
             control: false,
             delete_horizon: false,
             partition_leader_epoch: NO_PARTITION_LEADER_EPOCH,
-            producer_id: NO_PRODUCER_ID,
-            producer_epoch: NO_PRODUCER_EPOCH,
+            producer_id,
+            producer_epoch,
             timestamp_type: TimestampType::Creation,
             offset: offset.into(),
             // The encoder begins another batch where sequences do not follow offsets.

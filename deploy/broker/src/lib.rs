@@ -2,7 +2,7 @@
 //!
 //! It is for one machine. Clients of Kafka (librdkafka, kcat, Java's, the command-line tools) see
 //! a cluster of one broker: topics with partitions, consumer groups, idempotent producers,
-//! retention and compaction. What it acknowledges is on disk. Not served: transactions,
+//! transactions, retention and compaction. What it acknowledges is on disk. Not served:
 //! authentication, replication.
 //!
 //! ```no_run
@@ -26,6 +26,7 @@ mod node;
 mod refusal;
 mod server;
 mod topics;
+mod transactions;
 mod wire;
 
 pub use self::{

@@ -17,6 +17,7 @@ use crate::{
     groups::Groups,
     refusal::{Outcome, Refusal},
     topics::Topics,
+    transactions::Transactions,
 };
 
 /// The number of the only node there is.
@@ -28,6 +29,7 @@ pub(crate) struct Node {
     pub config: Config,
     pub topics: Topics,
     pub groups: Groups,
+    pub transactions: Transactions,
     /// When it was last said that the disk fails, in milliseconds since 1970.
     pub warned: AtomicI64,
     /// The lock on the folder: held for as long as anything may be written to it.

@@ -73,12 +73,12 @@ impl From<LogError> for Refusal {
             LogError::OffsetOutOfRange { .. } => ResponseError::OffsetOutOfRange,
             LogError::Corrupt { .. } => ResponseError::CorruptMessage,
             LogError::Invalid { .. } => ResponseError::InvalidRecord,
+            LogError::InvalidTimestamp { .. } => ResponseError::InvalidTimestamp,
             LogError::OldFormat { .. } => ResponseError::UnsupportedForMessageFormat,
             LogError::UnknownCodec { .. } => ResponseError::UnsupportedCompressionType,
             LogError::TooLarge { .. } => ResponseError::MessageTooLarge,
             LogError::OutOfOrderSequence { .. } => ResponseError::OutOfOrderSequenceNumber,
             LogError::Fenced { .. } => ResponseError::InvalidProducerEpoch,
-            LogError::Transactional { .. } => ResponseError::InvalidTxnState,
             LogError::Stopped { .. }
             | LogError::Damaged { .. }
             | LogError::Io { .. }

@@ -86,7 +86,7 @@ async fn what_one_node_cannot_be_is_refused() {
     let refused = create(&admin, &copies).await;
     assert_eq!(refused, Err(RDKafkaErrorCode::InvalidReplicationFactor));
     for (name, value) in
-        [("retention.ms", "soon"), ("retention", "1"), ("min.insync.replicas", "2")]
+        [("retention.ms", "soon"), ("retention", "1"), ("min.insync.replicas", "0")]
     {
         let refused = create(&admin, &one_copy("orders", 1).set(name, value)).await;
         assert_eq!(refused, Err(RDKafkaErrorCode::InvalidConfig), "{name}={value}");

@@ -1,4 +1,4 @@
-//! A broker that is killed loses nothing that it acknowledged.
+//! A broker that is killed loses nothing that it acknowledged, and tears no transaction apart.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -23,12 +23,18 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer},
-    producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer},
+    error::KafkaError,
+    producer::{
+        BaseRecord, DefaultProducerContext, DeliveryResult, Producer, ProducerContext,
+        ThreadedProducer,
+    },
 };
 use support::client;
 use tempfile::TempDir;
 
 const KILLS: usize = 50;
+const KILLS_IN_TRANSACTIONS: usize = 25;
+const PATIENCE: Duration = Duration::from_secs(60);
 const DIRECTORY: &str = "BROKER_OF_THE_CRASH_TEST";
 const PORT: &str = "PORT_OF_THE_CRASH_TEST";
 
@@ -62,6 +68,21 @@ fn spawn(directory: &TempDir, port: u16) -> (Child, u16) {
     (child, address.trim().parse().unwrap())
 }
 
+/// What everything left to chance begins with: printed, and taken from `SEED` to see a run again.
+fn seed() -> u64 {
+    let given = env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(rand::random);
+    println!("SEED={seed}");
+    seed
+}
+
+/// A client that connects again soon.
+fn impatient_client(port: u16) -> ClientConfig {
+    let mut config = client(&format!("127.0.0.1:{port}"));
+    config.set("reconnect.backoff.ms", "10").set("reconnect.backoff.max.ms", "50");
+    config
+}
+
 /// What was acknowledged: offsets and values.
 #[derive(Clone, Default)]
 struct Ledger(Arc<Mutex<Vec<(i64, u64)>>>);
@@ -78,9 +99,9 @@ impl ProducerContext for Ledger {
     }
 }
 
-fn create_topic(config: &ClientConfig) {
+fn create_topic(config: &ClientConfig, name: &str, partitions: i32) {
     let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
-    let topic = NewTopic::new("orders", 1, TopicReplication::Fixed(1));
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let created = runtime.block_on(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
     assert!(created[0].is_ok(), "{created:?}");
@@ -140,15 +161,12 @@ fn read_all(config: &ClientConfig, count: usize) -> Vec<u64> {
 
 #[test]
 fn nothing_acknowledged_is_gone_after_fifty_kills() {
-    let seed =
-        env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
-    println!("SEED={seed}");
+    let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
     let directory = TempDir::new().unwrap();
     let (mut child, port) = spawn(&directory, 0);
-    let mut config = client(&format!("127.0.0.1:{port}"));
-    config.set("reconnect.backoff.ms", "10").set("reconnect.backoff.max.ms", "50");
-    create_topic(&config);
+    let config = impatient_client(port);
+    create_topic(&config, "orders", 1);
     let (ledger, stop) = (Ledger::default(), Arc::new(AtomicBool::new(false)));
     let committed = Arc::new(AtomicI64::new(-1));
     let producing = thread::spawn({
@@ -189,6 +207,110 @@ fn nothing_acknowledged_is_gone_after_fifty_kills() {
     let found = found.elements()[0].offset().to_raw().unwrap();
     let committed = committed.load(Ordering::SeqCst);
     assert!(committed > 0 && found >= committed, "{found} found, {committed} acknowledged");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// Where the group that moves numbers is: what it has moved ends there.
+fn position(consumer: &BaseConsumer) -> Result<i64, KafkaError> {
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition("input", 0);
+    let found = consumer.committed_offsets(asked, PATIENCE)?;
+    Ok(found.elements()[0].offset().to_raw().unwrap().max(0))
+}
+
+/// Moves numbers to two partitions, a few at a time, with the position after them in the same
+/// transaction. Some transactions it gives up, some it leaves open; ends at the first error.
+fn move_numbers(
+    config: &ClientConfig,
+    random: &mut StdRng,
+    stop: &AtomicBool,
+) -> Result<i64, KafkaError> {
+    let mut config = config.clone();
+    let producer: ThreadedProducer<DefaultProducerContext> =
+        config.set("transactional.id", "mover").set("retry.backoff.ms", "10").create()?;
+    producer.init_transactions(PATIENCE)?;
+    let consumer: BaseConsumer = config.set("group.id", "movers").create()?;
+    let group = consumer.group_metadata().unwrap();
+    let mut from = position(&consumer)?;
+    while !stop.load(Ordering::Relaxed) {
+        let until = from + random.random_range(1..8);
+        producer.begin_transaction()?;
+        for number in from..until {
+            let (partition, payload) = ((number % 2) as i32, number.to_be_bytes());
+            let record = BaseRecord::to("orders").partition(partition).payload(&payload).key("k");
+            producer.send(record).map_err(|(error, _)| error)?;
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset("input", 0, Offset::Offset(until))?;
+        producer.send_offsets_to_transaction(&list, &group, PATIENCE)?;
+        match random.random_range(0..20) {
+            0 => return Ok(from),
+            1..=4 => producer.abort_transaction(PATIENCE)?,
+            _ => {
+                producer.commit_transaction(PATIENCE)?;
+                from = until;
+            }
+        }
+    }
+    Ok(from)
+}
+
+fn committed_numbers(config: &ClientConfig, partition: i32) -> Vec<i64> {
+    let mut config = config.clone();
+    config.set("group.id", "reader").set("enable.partition.eof", "true");
+    let consumer: BaseConsumer = config.create().unwrap();
+    let mut assigned = TopicPartitionList::new();
+    assigned.add_partition_offset("orders", partition, Offset::Beginning).unwrap();
+    consumer.assign(&assigned).unwrap();
+    let mut numbers = Vec::new();
+    loop {
+        match consumer.poll(PATIENCE).unwrap() {
+            Ok(message) => {
+                numbers.push(i64::from_be_bytes(message.payload().unwrap().try_into().unwrap()));
+            }
+            Err(KafkaError::PartitionEOF(_)) => return numbers,
+            Err(error) => assert!(error.rdkafka_error_code().is_some(), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_transaction_is_whole_or_nothing_whenever_the_broker_is_killed() {
+    let seed = seed();
+    let mut random = StdRng::seed_from_u64(seed);
+    let directory = TempDir::new().unwrap();
+    let (mut child, port) = spawn(&directory, 0);
+    let config = impatient_client(port);
+    create_topic(&config, "orders", 2);
+    create_topic(&config, "input", 1);
+    let stop = Arc::new(AtomicBool::new(false));
+    let moving = thread::spawn({
+        let (config, stop) = (config.clone(), stop.clone());
+        let mut random = StdRng::seed_from_u64(seed.wrapping_add(1));
+        move || {
+            while !stop.load(Ordering::Relaxed) {
+                let _ = move_numbers(&config, &mut random, &stop);
+            }
+        }
+    });
+    for _ in 0..KILLS_IN_TRANSACTIONS {
+        thread::sleep(Duration::from_millis(random.random_range(50..900)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        child = spawn(&directory, port).0;
+    }
+    stop.store(true, Ordering::Relaxed);
+    moving.join().unwrap();
+    // One more producer ends what the last one left.
+    let moved = move_numbers(&config, &mut random, &stop).unwrap();
+    println!("{KILLS_IN_TRANSACTIONS} kills, {moved} numbers moved");
+    assert!(moved > 0);
+    for partition in 0..2 {
+        let numbers = committed_numbers(&config, partition);
+        let expected: Vec<_> = (i64::from(partition)..moved).step_by(2).collect();
+        assert_eq!(numbers, expected, "each once, in order, up to the position, seed {seed}");
+    }
     child.kill().unwrap();
     child.wait().unwrap();
 }

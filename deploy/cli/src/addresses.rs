@@ -3,6 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
+use engine::configuration::Pipeline;
+use engine::kafka::Cluster;
+use schemas::registry::{Registry, RegistryConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::arguments::Address;
@@ -111,6 +114,36 @@ impl Addresses {
             "--data with the data directory of the running process",
         )
     }
+}
+
+/// The brokers that a pipeline's file names, unless the command is told others; else those of the
+/// process that runs with the same data.
+///
+/// # Errors
+/// No such process runs.
+pub fn cluster(pipeline: Option<&Pipeline>, told: &Address) -> Result<Cluster, Failure> {
+    match (pipeline.and_then(Pipeline::cluster), &told.kafka) {
+        (Some(cluster), None) => Ok(cluster),
+        _ => Ok(Cluster::new(beside(pipeline, told)?.kafka()?)),
+    }
+}
+
+/// The schema registry, likewise.
+///
+/// # Errors
+/// No such process runs, or the registry is refused.
+pub fn registry(pipeline: &Pipeline, told: &Address) -> Result<Registry, Failure> {
+    let config = match (pipeline.registry_config(), &told.registry) {
+        (Some(config), None) => config,
+        _ => RegistryConfig::new(beside(Some(pipeline), told)?.registry()?),
+    };
+    Registry::new(config).map_err(|error| Failure::new(error.to_string()))
+}
+
+/// The addresses of the process that runs with the pipeline's data.
+fn beside(pipeline: Option<&Pipeline>, told: &Address) -> Result<Addresses, Failure> {
+    let data = told.data.clone().or_else(|| pipeline.map(|pipeline| pipeline.data.clone()));
+    Addresses::resolve(&Address { data, ..told.clone() })
 }
 
 fn known<'a>(address: &'a str, what: &str, option: &str) -> Result<&'a str, Failure> {

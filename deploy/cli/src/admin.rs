@@ -1,6 +1,5 @@
 //! The address for operators: metrics, health, readiness, the routes' states.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -9,50 +8,17 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use engine::Shutdown;
 use engine::state::RouteStatus;
-use engine::{Engine, Metrics, Shutdown};
-use futures::FutureExt as _;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::RwLock;
 
 use crate::failure::Failure;
+use crate::pipelines::{Configuration, Pipelines};
 use crate::place::Place;
 
-/// What this process runs.
-pub struct Running {
-    /// The pipelines, by name; none once they were stopped.
-    engines: RwLock<BTreeMap<String, Engine>>,
-    /// Their metrics.
-    metrics: Metrics,
-}
-
-impl Running {
-    /// Pipelines that run, and their metrics.
-    pub fn new(engines: BTreeMap<String, Engine>, metrics: Metrics) -> Self {
-        Self { engines: RwLock::new(engines), metrics }
-    }
-
-    /// Waits until every pipeline has started.
-    ///
-    /// # Errors
-    /// One is refused: a topic is not as declared.
-    pub async fn started(&self) -> Result<(), Failure> {
-        for engine in self.engines.read().await.values() {
-            engine.started().await?;
-        }
-        Ok(())
-    }
-
-    /// Stops the pipelines, all at once: each drains and commits.
-    pub async fn shutdown(&self) {
-        let engines = std::mem::take(&mut *self.engines.write().await);
-        futures::future::join_all(engines.into_values().map(Engine::shutdown)).await;
-    }
-}
-
-type Shared = Arc<Running>;
+type Shared = Arc<Pipelines>;
 
 /// Serves the operators' address until `stop`; returns the address that was bound.
 ///
@@ -60,7 +26,7 @@ type Shared = Arc<Running>;
 /// The address cannot be bound.
 pub async fn serve(
     address: SocketAddr,
-    running: Arc<Running>,
+    pipelines: Shared,
     stop: Shutdown,
 ) -> Result<SocketAddr, Failure> {
     let listener = TcpListener::bind(address).await.map_err(|error| {
@@ -76,8 +42,9 @@ pub async fn serve(
         .route("/health", get(|| async { "alive" }))
         .route("/ready", get(ready))
         .route("/status", get(status))
+        .route("/configuration", get(configuration))
         .route("/routes/{pipeline}/{route}/accept", post(accept))
-        .with_state(running);
+        .with_state(pipelines);
     tokio::spawn(async move {
         let served = axum::serve(listener, router)
             .with_graceful_shutdown(async move { stop.requested().await });
@@ -88,8 +55,8 @@ pub async fn serve(
     Ok(bound)
 }
 
-async fn metrics(State(running): State<Shared>) -> Response {
-    match running.metrics.text() {
+async fn metrics(State(pipelines): State<Shared>) -> Response {
+    match pipelines.metrics().text() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
         Err(fault) => (StatusCode::INTERNAL_SERVER_ERROR, fault.message).into_response(),
     }
@@ -97,21 +64,22 @@ async fn metrics(State(running): State<Shared>) -> Response {
 
 /// Ready once every pipeline has started: routes that wait afterwards are for the operator, not for
 /// the load balancer.
-async fn ready(State(running): State<Shared>) -> Response {
-    let engines = running.engines.read().await;
-    let starting = engines
-        .iter()
-        .filter(|(_, engine)| !matches!(engine.started().now_or_never(), Some(Ok(()))));
-    let names = starting.map(|(name, _)| name.as_str()).collect::<Vec<_>>();
-    match names.is_empty() {
+async fn ready(State(pipelines): State<Shared>) -> Response {
+    let starting = pipelines.starting().await;
+    match starting.is_empty() {
         true => "ready".into_response(),
-        false => (StatusCode::SERVICE_UNAVAILABLE, format!("starting: {}", names.join(", ")))
+        false => (StatusCode::SERVICE_UNAVAILABLE, format!("starting: {}", starting.join(", ")))
             .into_response(),
     }
 }
 
-async fn status(State(running): State<Shared>) -> Json<Vec<RouteStatus>> {
-    Json(running.engines.read().await.values().flat_map(Engine::statuses).collect())
+async fn status(State(pipelines): State<Shared>) -> Json<Vec<RouteStatus>> {
+    Json(pipelines.statuses().await)
+}
+
+/// What became of the files when they were last read.
+async fn configuration(State(pipelines): State<Shared>) -> Json<Configuration> {
+    Json(pipelines.configuration())
 }
 
 #[derive(Deserialize)]
@@ -120,7 +88,7 @@ struct From {
 }
 
 async fn accept(
-    State(running): State<Shared>,
+    State(pipelines): State<Shared>,
     Path((pipeline, route)): Path<(String, String)>,
     Query(From { from }): Query<From>,
 ) -> Response {
@@ -132,14 +100,13 @@ async fn accept(
         Ok(place) => place,
         Err(failure) => return refused(StatusCode::UNPROCESSABLE_ENTITY, failure.0),
     };
-    let engines = running.engines.read().await;
-    let Some(engine) = engines.get(&pipeline) else {
+    let Some(accepted) = pipelines.accept(&pipeline, &name, place).await else {
         return refused(
             StatusCode::NOT_FOUND,
             format!("This process runs no pipeline `{pipeline}`."),
         );
     };
-    match engine.accept(&name, place.into()) {
+    match accepted {
         Ok(()) => {
             tracing::info!(route = name, from, "an operator accepted a gap");
             Json(json!({ "route": name, "from": from })).into_response()

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::dead_letters::DeadLetters;
+
 /// Carries every change from one application to the others, through Apache Kafka, once.
 #[derive(Debug, Parser)]
 #[command(name = "passerelle", version, propagate_version = true)]
@@ -39,20 +41,32 @@ pub enum Command {
     /// Shows every mistake of pipeline files at once. Needs no connection.
     Check(Check),
     /// Runs the examples that are written in pipeline files (`tests:`). Needs no connection.
-    Test(Files),
+    Test(Test),
     /// Shows the routes of the running process: their states and reasons, their lag and latency.
-    Status(Address),
+    Status(Status),
+    /// Counts what each route has done since the process started: events, calls, calls saved by batches.
+    Stats(Status),
     /// Lets a route that waits at a gap go on from another place.
     Accept(Accept),
     /// Lists the topics of the broker.
     Topics(Address),
     /// Follows a topic, decoded, as JSON.
     Tap(Tap),
+    /// Shows a business key's way: received, mapped, delivered, each with its time and the answer.
+    Trace(Trace),
+    /// The events that could not pass: lists, shows, retries and discards them.
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
+    /// Sends a sink's history again, marked, with the same ids, beside live traffic.
+    Replay(Replay),
     /// The schemas of the registry.
     #[command(subcommand)]
     Schemas(Schemas),
     /// Runs the embedded broker and registry alone.
     Broker(Broker),
+    /// Studies applications: what they let us read, write and subscribe to, and the fallback that
+    /// follows. Changes nothing there.
+    Probe(Probe),
     /// The catalogue: every source, processor and sink, with its options and an example.
     Connectors(Connectors),
 }
@@ -84,6 +98,18 @@ pub struct Run {
     pub files: Files,
 }
 
+/// Options of `test`.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// The pipeline files.
+    #[command(flatten)]
+    pub files: Files,
+    /// Writes what comes out into the files that the examples expect it in, instead of comparing. What
+    /// stands in the pipeline file itself is shown, and left to you.
+    #[arg(long)]
+    pub update: bool,
+}
+
 /// Options of `check`.
 #[derive(Debug, Args)]
 pub struct Check {
@@ -108,6 +134,17 @@ pub struct Address {
     /// The data directory of the running process.
     #[arg(long, env = "PASSERELLE_DATA")]
     pub data: Option<PathBuf>,
+}
+
+/// Options of `status` and `stats`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Writes JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the process is.
+    #[command(flatten)]
+    pub address: Address,
 }
 
 /// Options of `accept`.
@@ -145,6 +182,76 @@ pub struct Tap {
     pub address: Address,
 }
 
+/// Options of `trace`.
+#[derive(Debug, Args)]
+pub struct Trace {
+    /// The business key: the key of the events in Kafka; for events without one, their id.
+    pub key: String,
+    /// The pipeline file: names the brokers, and what masked keys are hashed with. Without it, the
+    /// brokers are those of the running process.
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Leaves out what is older: a time such as 2026-01-31T08:00:00Z, or a length of time back such
+    /// as `24h`. Shortens the search.
+    #[arg(long)]
+    pub since: Option<String>,
+    /// Writes JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Where the brokers are.
+    #[command(flatten)]
+    pub address: Address,
+}
+
+/// Options of `replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// The sink whose history is sent again: its name, or `pipeline/route`.
+    pub route: String,
+    /// The pipeline files.
+    #[command(flatten)]
+    pub files: Files,
+    /// From here on: `beginning`, a time such as 2026-01-31T08:00:00Z, or a length of time back
+    /// such as `24h`.
+    #[arg(long, value_name = "TIME", required_unless_present = "from_offset")]
+    pub from: Option<String>,
+    /// Up to here: a time, or `now` (what the topic holds when the replay begins).
+    #[arg(long, value_name = "TIME", default_value = "now")]
+    pub to: String,
+    /// From this offset on, in every partition or in the one named; may be repeated.
+    #[arg(long, value_name = "[PARTITION:]OFFSET", conflicts_with = "from")]
+    pub from_offset: Vec<String>,
+    /// Up to this offset, which is not sent any more; may be repeated.
+    #[arg(long, value_name = "[PARTITION:]OFFSET", conflicts_with = "to")]
+    pub to_offset: Vec<String>,
+    /// Only events of this key.
+    #[arg(long)]
+    pub key: Option<String>,
+    /// Only events for which this VRL expression is true: `.total > 100`.
+    #[arg(long, value_name = "VRL")]
+    pub filter: Option<String>,
+    /// Delivers to this sink instead.
+    #[arg(long, value_name = "SINK")]
+    pub into: Option<String>,
+    /// At most so many events a second, or `unlimited`, with all of the sink's concurrency. Without
+    /// it 200, with half of it: live traffic needs room.
+    #[arg(long, value_name = "N")]
+    pub rate: Option<String>,
+    /// Sends nothing: counts, and shows the first events.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Sends also what the target may take as new, because it remembers events for a shorter time
+    /// than the replay reaches back, or not at all.
+    #[arg(long)]
+    pub accept_duplicates: bool,
+    /// Begins anew, although the same replay was begun or came to its end before.
+    #[arg(long)]
+    pub again: bool,
+    /// Where the brokers and the registry are, if not where the file says.
+    #[command(flatten)]
+    pub address: Address,
+}
+
 /// The schemas of the registry.
 #[derive(Debug, Subcommand)]
 pub enum Schemas {
@@ -154,6 +261,20 @@ pub enum Schemas {
     Check(SchemaFile),
     /// Registers a schema as a subject's next version.
     Register(SchemaFile),
+    /// Proposes a schema for a sample of JSON, JSON lines, CSV or XML; what it was unsure of goes to
+    /// standard error.
+    Infer(Sample),
+}
+
+/// A sample, and the schema's name.
+#[derive(Debug, Args)]
+pub struct Sample {
+    /// The file.
+    #[arg(long)]
+    pub from: PathBuf,
+    /// The record's name; the file's without it.
+    #[arg(long)]
+    pub name: Option<String>,
 }
 
 /// A schema and its subject.
@@ -182,6 +303,25 @@ pub struct Broker {
     pub registry: SocketAddr,
 }
 
+/// Options of `probe`.
+#[derive(Debug, Args)]
+pub struct Probe {
+    /// The connection's name, or several: `erp,shop`.
+    #[arg(value_name = "CONNECTION")]
+    pub connections: String,
+    /// The pipeline file that declares them under `connections`; it needs no routes.
+    pub file: PathBuf,
+    /// One object, whose fields are shown.
+    pub object: Option<String>,
+    /// For connections over HTTP: the OpenAPI description, JSON or YAML. A file here, or else the path
+    /// after the connection's `url`. Without it, the usual paths are tried.
+    #[arg(long, value_name = "PATH")]
+    pub openapi: Option<String>,
+    /// Writes JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Options of `connectors`.
 #[derive(Debug, Args)]
 pub struct Connectors {
@@ -190,6 +330,13 @@ pub struct Connectors {
     /// Writes the JSON Schema of pipeline files, for editors.
     #[arg(long, conflicts_with_all = ["name", "reference"])]
     pub json_schema: bool,
+    /// Writes the JSON Schema of files that describe applications, for editors.
+    #[arg(long, conflicts_with_all = ["name", "reference", "json_schema"])]
+    pub description_schema: bool,
+    /// Writes the list, or one connector, as JSON: of an application its objects, their operations,
+    /// what each promises about repeats, and what is not covered.
+    #[arg(long, conflicts_with_all = ["reference", "json_schema", "description_schema"])]
+    pub json: bool,
     /// Writes the reference of pipeline files, as Markdown.
     #[arg(long, conflicts_with = "name")]
     pub reference: bool,

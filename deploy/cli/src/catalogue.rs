@@ -4,12 +4,18 @@ use engine::Catalogue;
 
 /// The lists of all crates of connectors.
 pub fn all() -> Catalogue {
-    Catalogue { sources: producers::all(), processors: processors::all(), sinks: sinks::all() }
+    Catalogue {
+        sources: producers::all(),
+        processors: processors::all(),
+        lookups: producers::lookups(),
+        sinks: sinks::all(),
+        descriptions: Some(sinks::descriptions()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     use engine::configuration::{Grammar, clashes, draw_all, load, reference};
 
@@ -21,27 +27,59 @@ mod tests {
         Some(if name.contains("SECRET") { secret.to_owned() } else { name.to_lowercase() })
     }
 
-    fn examples() -> Vec<(&'static str, &'static str)> {
+    fn examples() -> Vec<(String, String)> {
         let all = all();
         let sources = all.sources.iter().map(|one| (one.name, one.example));
         let processors = all.processors.iter().map(|one| (one.name, one.example));
-        let sinks = all.sinks.iter().map(|one| (one.name, one.example));
-        sources.chain(processors).chain(sinks).collect()
+        let sinks = all.sinks.iter().map(|one| (&*one.name, &*one.example));
+        let lookups = all.lookups.iter().map(|one| (one.name, one.example));
+        let owned = |(name, example): (&str, &str)| (name.to_owned(), example.to_owned());
+        sources.chain(processors).chain(lookups).chain(sinks).map(owned).collect()
     }
 
-    /// The pipeline of the README.
-    fn readme() -> &'static str {
-        let readme = include_str!("../../../README.md");
-        let block = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
-        block.expect("the README shows a pipeline")
+    fn docs() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
+    }
+
+    /// The files in a folder whose names end so.
+    fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
+        let all = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        all.filter(|path| path.to_str().is_some_and(|path| path.ends_with(end))).collect()
+    }
+
+    /// The whole pipelines that the README and the pages of the docs show.
+    fn pipelines() -> Vec<(String, String)> {
+        let mut pages = files(&docs(), ".md");
+        pages.push(docs().join("../README.md"));
+        let mut found = Vec::new();
+        for page in pages {
+            let text = std::fs::read_to_string(&page).unwrap();
+            let blocks =
+                text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+            let whole = blocks.filter(|block| block.lines().any(|line| line.starts_with("name: ")));
+            let name = page.file_stem().unwrap().to_string_lossy().into_owned();
+            found.extend(whole.map(|block| (name.clone(), block.to_owned())));
+        }
+        assert!(found.iter().any(|(page, _)| page == "README"), "the README shows a pipeline");
+        found
     }
 
     #[test]
     fn every_example_passes_the_check() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("order.avsc"), schemas::events::ORDER).unwrap();
-        std::fs::write(folder.path().join("sale.avsc"), schemas::events::SALE).unwrap();
-        for (name, example) in examples().into_iter().chain([("README", readme())]) {
+        for (name, schema) in [
+            ("order.avsc", schemas::events::ORDER),
+            ("contact.avsc", schemas::events::CONTACT),
+            ("tick.avsc", schemas::events::TICK),
+            ("line.avsc", schemas::events::LINE),
+            ("sale.avsc", schemas::events::SALE),
+        ] {
+            std::fs::write(folder.path().join(name), schema).unwrap();
+        }
+        for file in files(&docs().join("examples"), "") {
+            std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
+        }
+        for (name, example) in examples().into_iter().chain(pipelines()) {
             let file = folder.path().join(format!("{name}.yaml"));
             std::fs::write(&file, example).unwrap();
             if let Err(problems) = load(&[file], &all(), &environment) {
@@ -57,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_reference_is_what_the_connectors_declare() {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference.md");
+        let file = docs().join("reference.md");
         let expected = reference(&all());
         if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(&file, &expected).unwrap();

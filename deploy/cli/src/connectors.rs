@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use engine::configuration::{Grammar, reference};
+use serde_json::{Value as Json, json};
 
 use crate::arguments::Connectors;
 use crate::failure::{Failure, Outcome};
@@ -12,70 +13,127 @@ use crate::{catalogue, output};
 pub fn run(options: &Connectors) -> Outcome {
     let catalogue = catalogue::all();
     if options.json_schema {
-        let schema = Grammar::of(&catalogue).json_schema();
-        say!(
-            "{}",
-            serde_json::to_string_pretty(&schema)
-                .map_err(|error| Failure::new(error.to_string()))?
-        );
+        write_json(&Grammar::of(&catalogue).json_schema())?;
+    } else if options.description_schema {
+        write_json(&Grammar::of(&catalogue).description_schema())?;
     } else if options.reference {
         output::write(reference(&catalogue));
     } else {
         let all = entries(&catalogue);
-        match &options.name {
-            None => list(&all),
-            Some(name) => show(&all, name)?,
+        match (&options.name, options.json) {
+            (None, false) => list(&all),
+            (None, true) => write_json(&all.iter().map(Entry::json).collect())?,
+            (Some(name), false) => find(&all, name)?.into_iter().for_each(show),
+            (Some(name), true) => match &find(&all, name)?[..] {
+                [one] => write_json(&one.json())?,
+                several => write_json(&several.iter().map(|entry| entry.json()).collect())?,
+            },
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A connector in the list.
-struct Entry {
-    name: &'static str,
-    role: &'static str,
-    summary: &'static str,
-    example: &'static str,
+fn write_json(json: &Json) -> Result<(), Failure> {
+    let text =
+        serde_json::to_string_pretty(json).map_err(|error| Failure::new(error.to_string()))?;
+    say!("{text}");
+    Ok(())
 }
 
-fn entries(catalogue: &engine::Catalogue) -> Vec<Entry> {
+/// A connector in the list.
+struct Entry<'c> {
+    name: &'c str,
+    role: &'static str,
+    summary: &'c str,
+    example: &'c str,
+    /// What of an application it covers.
+    coverage: Option<&'c Json>,
+}
+
+fn entries(catalogue: &engine::Catalogue) -> Vec<Entry<'_>> {
     let sources = catalogue.sources.iter().map(|one| Entry {
         name: one.name,
         role: "source",
         summary: one.summary,
         example: one.example,
+        coverage: None,
     });
     let processors = catalogue.processors.iter().map(|one| Entry {
         name: one.name,
         role: "processor",
         summary: one.summary,
         example: one.example,
+        coverage: None,
     });
     let sinks = catalogue.sinks.iter().map(|one| Entry {
-        name: one.name,
+        name: &one.name,
         role: "sink",
+        summary: &one.summary,
+        example: &one.example,
+        coverage: one.coverage.as_deref(),
+    });
+    let lookups = catalogue.lookups.iter().map(|one| Entry {
+        name: one.name,
+        role: "look-up",
         summary: one.summary,
         example: one.example,
+        coverage: None,
     });
-    sources.chain(processors).chain(sinks).collect()
+    sources.chain(processors).chain(sinks).chain(lookups).collect()
 }
 
-fn list(all: &[Entry]) {
-    say!("CONNECTOR  ROLE       WHAT IT DOES");
+impl Entry<'_> {
+    fn json(&self) -> Json {
+        let Self { name, role, summary, example, coverage } = self;
+        json!({ "name": name, "role": role, "summary": summary, "example": example, "coverage": coverage })
+    }
+}
+
+fn list(all: &[Entry<'_>]) {
+    say!("CONNECTOR    ROLE       WHAT IT DOES");
     for Entry { name, role, summary, .. } in all {
-        say!("{name:<9}  {role:<9}  {summary}");
+        say!("{name:<11}  {role:<9}  {summary}");
     }
     say!(
         "\n`passerelle connectors NAME` shows one with an example; docs/reference.md has every option."
     );
 }
 
-fn show(all: &[Entry], name: &str) -> Result<(), Failure> {
-    let Some(Entry { name, role, summary, example }) = all.iter().find(|entry| entry.name == name)
-    else {
+/// The connectors of this name: a source, a sink and a look-up may share one.
+fn find<'e, 'c>(all: &'e [Entry<'c>], name: &str) -> Result<Vec<&'e Entry<'c>>, Failure> {
+    let named: Vec<_> = all.iter().filter(|entry| entry.name == name).collect();
+    if named.is_empty() {
         let names = all.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
         return Err(Failure::new(format!("There is no connector `{name}`; there are: {names}.")));
-    };
-    say!("{name} ({role}): {summary}\n\nExample:\n\n{example}");
-    Ok(())
+    }
+    Ok(named)
+}
+
+fn show(entry: &Entry<'_>) {
+    let Entry { name, role, summary, example, coverage } = entry;
+    say!("{name} ({role}): {summary}");
+    if let Some(coverage) = coverage {
+        show_coverage(coverage);
+    }
+    say!("\nExample:\n\n{example}");
+}
+
+/// What of an application is covered: a line for each operation of each object, then what is not.
+fn show_coverage(coverage: &Json) {
+    let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
+    say!("\nAPI version: {}\n", text(&coverage["version"]));
+    say!("{:<18} {:<9} {:<7} A REPEAT HAS NO SECOND EFFECT", "OBJECT", "OPERATION", "AT ONCE");
+    for (object, described) in coverage["objects"].as_object().into_iter().flatten() {
+        for (operation, promise) in described["operations"].as_object().into_iter().flatten() {
+            let (batch, once) = (&promise["batch"], text(&promise["once"]));
+            say!("{object:<18} {operation:<9} {batch:<7} {once}");
+        }
+    }
+    for (title, name) in [("Not covered", "lacks"), ("Not proven", "unsure"), ("From", "sources")] {
+        let lines = coverage[name].as_array().into_iter().flatten();
+        let lines: Vec<_> = lines.map(|line| format!("- {}", text(line))).collect();
+        if !lines.is_empty() {
+            say!("\n{title}:\n{}", lines.join("\n"));
+        }
+    }
 }

@@ -1,28 +1,24 @@
 //! `passerelle run`: pipelines, and the broker and registry they need, until a stop is asked for.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use engine::configuration::{Pipeline, Surroundings};
-use engine::connector::Shared;
-use engine::kafka::Cluster;
-use engine::{Engine, Metrics, ShutdownTrigger};
-use schemas::registry::{Registry, RegistryConfig};
+use engine::ShutdownTrigger;
 
 use crate::addresses::Addresses;
-use crate::admin;
 use crate::arguments::Files;
-use crate::catalogue;
 use crate::embedded::{Embedded, Listen};
 use crate::failure::{Failure, Outcome};
-use crate::{files, signals};
+use crate::pipelines::{Own, Pipelines};
+use crate::signals::Hangups;
+use crate::{admin, files, signals};
 
-/// Runs pipelines until SIGTERM or Ctrl-C.
+/// Runs pipelines until SIGTERM or Ctrl-C; reads their files again on SIGHUP.
 pub async fn run(options: &Files) -> Outcome {
     let started = Instant::now();
+    let hangups = Hangups::listen();
     let running = Running::start(&options.files).await?;
     let refused = async {
         if let Err(failure) = running.started().await {
@@ -32,7 +28,7 @@ pub async fn run(options: &Files) -> Outcome {
         let admin = admin.as_deref().unwrap_or_default();
         let milliseconds = started.elapsed().as_millis() as u64;
         tracing::info!(milliseconds, kafka, registry, admin, "ready");
-        std::future::pending().await
+        running.reload_at(hangups).await
     };
     let ended = tokio::select! {
         signal = signals::stop() => {
@@ -49,7 +45,7 @@ pub async fn run(options: &Files) -> Outcome {
 pub struct Running {
     addresses: Addresses,
     data: PathBuf,
-    running: Arc<admin::Running>,
+    pipelines: Arc<Pipelines>,
     embedded: Option<Embedded>,
     /// Stops the registry and the operators' address, after the pipelines.
     stop: ShutdownTrigger,
@@ -73,21 +69,13 @@ impl Running {
             true => Some(Embedded::start(&data, Listen::Usual, stopping.clone()).await?),
             false => None,
         };
-        let kept = Kept {
-            cluster: cluster(first, embedded.as_ref()),
-            registry: registry(first, embedded.as_ref()),
-        };
-        let metrics = Metrics::new()?;
-        let engines = start(&pipelines, &kept, &metrics)?;
-        let running = Arc::new(admin::Running::new(engines, metrics));
-        let admin = admin::serve(listen, Arc::clone(&running), stopping).await?;
-        let addresses = Addresses {
-            kafka: kept.cluster.brokers,
-            registry: kept.registry.urls.join(","),
-            admin: Some(admin.to_string()),
-        };
+        let own = Own::of(embedded.as_ref());
+        let (kafka, registry) = (own.cluster(first).brokers, own.registry(first).urls.join(","));
+        let pipelines = Arc::new(Pipelines::start(paths, pipelines, own)?);
+        let admin = admin::serve(listen, Arc::clone(&pipelines), stopping).await?;
+        let addresses = Addresses { kafka, registry, admin: Some(admin.to_string()) };
         addresses.write(&data)?;
-        Ok(Self { addresses, data, running, embedded, stop })
+        Ok(Self { addresses, data, pipelines, embedded, stop })
     }
 
     /// Waits until every route runs, or waits for a known reason while the others run.
@@ -95,7 +83,20 @@ impl Running {
     /// # Errors
     /// A pipeline is refused: a topic is not as declared.
     pub async fn started(&self) -> Result<(), Failure> {
-        self.running.started().await
+        self.pipelines.started().await
+    }
+
+    /// Reads the files again at each signal; comes to no end.
+    async fn reload_at<T>(&self, mut hangups: Hangups) -> T {
+        loop {
+            hangups.next().await;
+            tracing::info!("SIGHUP: reading the pipeline files again");
+            // A task of its own: a stop that is asked for meanwhile waits for it.
+            let pipelines = Arc::clone(&self.pipelines);
+            if let Err(error) = tokio::spawn(async move { pipelines.reload().await }).await {
+                tracing::error!(%error, "the files were not read: a bug, please report it");
+            }
+        }
     }
 
     /// Where everything listens.
@@ -106,57 +107,10 @@ impl Running {
     /// Drains, commits, then stops the operators' address, the registry and the embedded broker.
     pub async fn shutdown(self) {
         Addresses::remove(&self.data);
-        self.running.shutdown().await;
+        self.pipelines.shutdown().await;
         self.stop.trigger();
         if let Some(embedded) = self.embedded {
             embedded.shutdown().await;
         }
     }
-}
-
-/// How brokers and registry are reached.
-struct Kept {
-    cluster: Cluster,
-    registry: RegistryConfig,
-}
-
-fn cluster(pipeline: &Pipeline, embedded: Option<&Embedded>) -> Cluster {
-    let own =
-        || Cluster::new(embedded.map(|embedded| embedded.kafka.to_string()).unwrap_or_default());
-    pipeline.cluster().unwrap_or_else(own)
-}
-
-/// The embedded registry's schemas are not kept on disk: a data directory that was emptied would
-/// give its ids a second meaning.
-fn registry(pipeline: &Pipeline, embedded: Option<&Embedded>) -> RegistryConfig {
-    let own = || {
-        RegistryConfig::new(
-            embedded.map(|embedded| format!("http://{}", embedded.registry)).unwrap_or_default(),
-        )
-    };
-    pipeline.registry_config().unwrap_or_else(own)
-}
-
-/// Starts every pipeline.
-fn start(
-    pipelines: &[Pipeline],
-    kept: &Kept,
-    metrics: &Metrics,
-) -> Result<BTreeMap<String, Engine>, Failure> {
-    let client =
-        Registry::new(kept.registry.clone()).map_err(|error| Failure::new(error.to_string()))?;
-    let (catalogue, shared) = (catalogue::all(), Shared::default());
-    let mut engines = BTreeMap::new();
-    for pipeline in pipelines {
-        let around = Surroundings {
-            cluster: kept.cluster.clone(),
-            registry: client.clone(),
-            // A stable name keeps the partitions over a restart: the name of a StatefulSet's pod, say.
-            instance: std::env::var("PASSERELLE_INSTANCE").ok(),
-            shared: shared.clone(),
-        };
-        let engine = Engine::start(pipeline.plan(&catalogue, around)?, metrics)?;
-        engines.insert(pipeline.name.clone(), engine);
-    }
-    Ok(engines)
 }

@@ -7,7 +7,7 @@ use schemas::Schema;
 use schemas::registry::{Registry, RegistryConfig, Verdict};
 
 use crate::addresses::Addresses;
-use crate::arguments::{Address, SchemaFile, Schemas};
+use crate::arguments::{Address, Sample, SchemaFile, Schemas};
 use crate::failure::{Failure, Outcome};
 
 /// Runs one of the commands on schemas.
@@ -16,6 +16,7 @@ pub async fn run(command: Schemas) -> Outcome {
         Schemas::List(address) => list(&address).await,
         Schemas::Check(file) => check(&file).await,
         Schemas::Register(file) => register(&file).await,
+        Schemas::Infer(sample) => infer(&sample),
     }
 }
 
@@ -79,5 +80,16 @@ async fn register(file: &SchemaFile) -> Outcome {
         .await
         .map_err(|error| Failure::new(error.to_string()))?;
     say!("{} is registered under {} with the id {id}.", file.schema.display(), file.subject);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn infer(sample: &Sample) -> Outcome {
+    let stem = || sample.from.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let name = sample.name.clone().unwrap_or_else(stem);
+    let proposal = producers::file::infer(&sample.from, &name)?;
+    say!("{}", proposal.schema);
+    for doubt in proposal.doubts {
+        eprintln!("unsure: {doubt}.");
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -27,9 +27,7 @@ pub async fn run(options: Tap) -> Outcome {
         Place::Now => ReadFrom::Now,
         Place::Time(time) => ReadFrom::Time(time.timestamp_millis()),
     };
-    let registry =
-        addresses.registry().ok().and_then(|url| Registry::new(RegistryConfig::new(url)).ok());
-    let mut payloads = Payloads { registry, decoders: Default::default() };
+    let mut payloads = Payloads::of(addresses.registry().ok());
     // The reader blocks, so it has a thread of its own; a full channel holds it back.
     let (sender, mut events) = tokio::sync::mpsc::channel(100);
     let Tap { topic, no_follow, .. } = options;
@@ -74,14 +72,20 @@ fn read(
 }
 
 /// Decodes payloads, with one decoder for each schema that was met.
-struct Payloads {
+pub struct Payloads {
     registry: Option<Registry>,
     decoders: std::collections::HashMap<u32, Decoder>,
 }
 
 impl Payloads {
+    /// Decodes with the schemas of the registry at this URL.
+    pub fn of(registry: Option<&str>) -> Self {
+        let registry = registry.and_then(|url| Registry::new(RegistryConfig::new(url)).ok());
+        Self { registry, decoders: Default::default() }
+    }
+
     /// The event as one line of JSON.
-    async fn show(&mut self, event: &Event) -> Json {
+    pub async fn show(&mut self, event: &Event) -> Json {
         let mut headers = Map::new();
         for (name, value) in event.headers.iter() {
             headers.insert(

@@ -16,7 +16,7 @@ use crate::{Fault, Value};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Decodes the values of one route's topic.
-pub(crate) struct Decoders {
+pub struct Decoders {
     registry: Registry,
     /// The schema that the topic declares: values take its form, whatever version wrote them.
     reader: Option<Schema>,
@@ -26,6 +26,7 @@ pub(crate) struct Decoders {
 }
 
 impl Decoders {
+    /// Decoders by the schemas of a registry; values take the form of `reader`, if there is one.
     pub fn new(registry: &Registry, reader: Option<&Schema>) -> Self {
         Self {
             registry: registry.clone(),
@@ -79,7 +80,7 @@ impl Decoders {
 }
 
 /// One task's view of [`Decoders`].
-pub(crate) struct Decoding {
+pub struct Decoding {
     decoders: Arc<Decoders>,
     last: Option<(u32, Arc<Decoder>)>,
 }
@@ -178,7 +179,8 @@ fn registry_fault(doing: &str, error: &RegistryError) -> Fault {
         RegistryError::Incompatible { diff, .. } => {
             let changes =
                 if diff.is_empty() { String::new() } else { format!(" ({})", diff.join(", ")) };
-            Fault::config("schema_incompatible", format!("{doing}: {error}{changes}."))
+            // It waits: whoever mends the subject's versions or its compatibility needs no restart.
+            Fault::refused("schema_incompatible", format!("{doing}: {error}{changes}."))
         }
         RegistryError::Invalid { .. } => {
             Fault::config("schema_invalid", format!("{doing}: {error}."))

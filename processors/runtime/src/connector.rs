@@ -4,18 +4,27 @@
 //! all come from these declarations. A new connector is one file that implements one of the traits
 //! here and one line in its crate's list.
 
+mod findings;
+
 use std::any::{Any, TypeId};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::future::{BoxFuture, FutureExt as _, ready};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemas::Path;
 use serde::de::DeserializeOwned;
 use vrl::value::Kind;
 
+use crate::lookup::LookupDeclaration;
 use crate::sink::Once;
+use crate::study::{Question, Study};
 use crate::{Fault, Processor, Sink, Source};
+
+pub use findings::{Finding, Findings, Place};
 
 /// Options as they stand in the file, variables already put in.
 pub type Options = serde_json::Value;
@@ -29,10 +38,14 @@ pub struct Setup {
     pub input: Kind,
     /// The schema of the values that it reads, when its topic declares one.
     pub input_schema: Option<schemas::Schema>,
-    /// The schema of the values that it writes, when its topic declares one.
+    /// The schema of the values that a source writes, when its topic declares one, or that a look-up
+    /// finds, when it is declared. What processors write is held against their topics by the engine.
     pub output_schema: Option<schemas::Schema>,
     /// The folder of the pipeline file: relative paths start here.
     pub folder: PathBuf,
+    /// The options of the connection that a source reads from
+    /// ([`CONNECTION`](SourceConnector::CONNECTION)), or a look-up asks.
+    pub connection: Option<Options>,
     /// Where the pipeline's sources listen for HTTP (`http: { listen: … }`).
     pub listen: std::net::SocketAddr,
     /// Things that routes of one process share (listeners, clients).
@@ -53,75 +66,6 @@ impl Shared {
     }
 }
 
-/// Where in the file a finding belongs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// The route's own section; for a processor, its step's value in it.
-    Route,
-    /// The section of the connection that the route uses.
-    Connection,
-}
-
-/// A mistake that a connector found in its options.
-#[derive(Debug, Clone)]
-pub struct Finding {
-    /// The section it is in.
-    pub place: Place,
-    /// The way from that section to the value, as a JSON pointer (`/headers/Accept`).
-    pub pointer: String,
-    /// The bytes of the text that are wrong, when the value is a text.
-    pub span: Option<Range<usize>>,
-    /// True when the file can be run all the same.
-    pub warning: bool,
-    /// A short stable name of the mistake, in snake case.
-    pub code: &'static str,
-    /// What is wrong, as a sentence.
-    pub cause: String,
-    /// What to do.
-    pub hint: Option<String>,
-}
-
-/// The mistakes found so far.
-#[derive(Debug, Default)]
-pub struct Findings(pub Vec<Finding>);
-
-impl Findings {
-    /// Adds a mistake in the route's section.
-    pub fn route(
-        &mut self,
-        pointer: &str,
-        code: &'static str,
-        cause: impl Into<String>,
-        hint: &str,
-    ) {
-        self.add(Place::Route, pointer, code, cause.into(), hint);
-    }
-
-    /// Adds a mistake in the connection's section.
-    pub fn connection(
-        &mut self,
-        pointer: &str,
-        code: &'static str,
-        cause: impl Into<String>,
-        hint: &str,
-    ) {
-        self.add(Place::Connection, pointer, code, cause.into(), hint);
-    }
-
-    fn add(&mut self, place: Place, pointer: &str, code: &'static str, cause: String, hint: &str) {
-        let hint = (!hint.is_empty()).then(|| hint.to_owned());
-        self.0.push(Finding {
-            place,
-            pointer: pointer.to_owned(),
-            span: None,
-            warning: false,
-            code,
-            cause,
-            hint,
-        });
-    }
-}
-
 /// What a kind of application is, for sinks.
 pub trait SinkConnector: 'static {
     /// The word that names it in files.
@@ -135,8 +79,17 @@ pub trait SinkConnector: 'static {
     /// The options of the sink in its route, beside those that all sinks share.
     type Options: DeserializeOwned + JsonSchema;
 
+    /// Studies the application of a connection, where that can be done. Nothing is changed there.
+    const PROBE: Option<Probe<Self::Connection>> = None;
+
     /// What it promises about repeats.
     fn once(options: &Self::Options) -> Once;
+
+    /// Whether an event replaces what the target has (an upsert, a PUT): an old event that is sent
+    /// again can then overwrite a newer state.
+    fn overwrites(_options: &Self::Options) -> bool {
+        false
+    }
 
     /// Looks for mistakes that the options' types do not exclude. Expressions and templates are
     /// checked by the engine.
@@ -161,11 +114,31 @@ pub trait SourceConnector: 'static {
     const SUMMARY: &'static str;
     /// A whole pipeline file that uses it.
     const EXAMPLE: &'static str;
+    /// Whether it must run on one instance at a time: it then writes with
+    /// [`send_with_cursor`](crate::publisher::Outlet::send_with_cursor), and starts at its last
+    /// [`cursor`](crate::publisher::Outlet::cursor).
+    const ONCE: bool = false;
+    /// The connector of the connection that it reads from, which the source names with `from`; none
+    /// for a source that needs no connection. Its options are in [`Setup::connection`].
+    const CONNECTION: Option<&'static str> = None;
     /// Its options; the doc comments are the user's documentation.
     type Options: DeserializeOwned + JsonSchema;
 
     /// Looks for mistakes that the options' types do not exclude.
     fn check(_options: &Self::Options, _findings: &mut Findings) {}
+
+    /// Looks for mistakes in the connection that it reads from.
+    ///
+    /// # Errors
+    /// The connection's schema and its type disagree.
+    fn check_connection(_connection: Options, _findings: &mut Findings) -> serde_json::Result<()> {
+        Ok(())
+    }
+
+    /// Whether it reads from a connection with these options, where its connector has one.
+    fn reads(_options: &Self::Options) -> bool {
+        Self::CONNECTION.is_some()
+    }
 
     /// The path of the pipeline's HTTP listener that it takes for itself (`/shop`), if it takes one:
     /// two sources cannot take the same.
@@ -195,8 +168,26 @@ pub trait ProcessorConnector: 'static {
     /// Its options; the doc comments are the user's documentation.
     type Options: DeserializeOwned + JsonSchema;
 
-    /// Looks for mistakes, with the schemas at both ends.
+    /// Looks for mistakes. [`Setup::input`] is the type of what the step before emits. What the last
+    /// step emits is held against the schemas of the topics by the engine.
     fn check(_options: &Self::Options, _setup: &Setup, _findings: &mut Findings) {}
+
+    /// The type of what it emits, given the type of what it reads: by default the same. Nothing when
+    /// its options are wrong.
+    fn emits(_options: &Self::Options, setup: &Setup) -> Option<Kind> {
+        Some(setup.input.clone())
+    }
+
+    /// Where its options decide what is at a path of what it emits; nothing for what it passes on.
+    fn origin(_options: &Self::Options, _setup: &Setup, _path: &Path) -> Option<Origin> {
+        None
+    }
+
+    /// The topics that it chooses from, by [`Emit::send_to`](crate::Emit::send_to): its route then
+    /// has no `to`, and it is the last step.
+    fn targets(_options: &Self::Options) -> Vec<Target> {
+        Vec::new()
+    }
 
     /// Builds the processor.
     ///
@@ -205,30 +196,89 @@ pub trait ProcessorConnector: 'static {
     fn build(options: Self::Options, setup: &Setup) -> Result<Box<dyn Processor>, Fault>;
 }
 
-type Checked<T> = Result<T, serde_json::Error>;
-type Built<T> = Result<Box<T>, Fault>;
+/// A place in a connector's options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The way to it, as a JSON pointer.
+    pub pointer: String,
+    /// The bytes of the text that decide, when the value there is a text.
+    pub span: Option<Range<usize>>,
+}
 
-/// A sink connector in a list.
+/// A topic that a step writes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Where its options name it, as a JSON pointer.
+    pub pointer: String,
+    /// The topic.
+    pub topic: String,
+}
+
+/// The topics of these targets, each once, in order: what [`Emit::send_to`](crate::Emit::send_to)
+/// counts.
+pub fn topics_of(targets: &[Target]) -> Vec<String> {
+    let mut topics: Vec<String> = Vec::new();
+    for target in targets {
+        if !topics.contains(&target.topic) {
+            topics.push(target.topic.clone());
+        }
+    }
+    topics
+}
+
+/// What comes of options that have been held against their schema; it fails only where a schema and
+/// its type disagree.
+pub type Checked<T> = Result<T, serde_json::Error>;
+pub(crate) type Built<T> = Result<Box<T>, Fault>;
+/// What becomes of a probe: a study, or why there is none.
+pub type Probing = BoxFuture<'static, Result<Study, Fault>>;
+/// Studies the application of a connection.
+pub type Probe<Connection> = fn(Connection, Question, Setup) -> Probing;
+type ProbeOptions = dyn Fn(Options, Question, Setup) -> Probing + Send + Sync;
+type CheckSink = dyn Fn(Options, Options, &mut Findings) -> Checked<()> + Send + Sync;
+type BuildSink = dyn Fn(Options, Options, &Setup) -> Built<dyn Sink> + Send + Sync;
+
+/// A sink connector in a list: declared by a type ([`SinkConnector`]), or by a file that describes an
+/// application ([`Descriptions`]).
+#[derive(Clone)]
 pub struct SinkDeclaration {
     /// The word that names it in files.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// One sentence.
-    pub summary: &'static str,
+    pub summary: Cow<'static, str>,
     /// A whole pipeline file that uses it.
-    pub example: &'static str,
+    pub example: Cow<'static, str>,
+    /// What of an application it covers, for people and programs: its objects, their operations, what
+    /// each promises about repeats, what it lacks. None for one that is no single application's.
+    pub coverage: Option<Arc<serde_json::Value>>,
     /// The JSON Schema of its connection's options.
     pub connection: Schema,
     /// The JSON Schema of its own options.
     pub options: Schema,
     /// What it promises about repeats, given its options.
-    pub once: fn(Options) -> Checked<Once>,
+    pub once: Arc<dyn Fn(Options) -> Checked<Once> + Send + Sync>,
+    /// See [`SinkConnector::overwrites`].
+    pub overwrites: Arc<dyn Fn(Options) -> Checked<bool> + Send + Sync>,
     /// See [`SinkConnector::check`].
-    pub check: fn(Options, Options, &mut Findings) -> Checked<()>,
+    pub check: Arc<CheckSink>,
     /// See [`SinkConnector::build`].
-    pub build: fn(Options, Options, &Setup) -> Built<dyn Sink>,
+    pub build: Arc<BuildSink>,
+    /// See [`SinkConnector::PROBE`].
+    pub probe: Option<Arc<ProbeOptions>>,
+}
+
+/// How files that describe applications become sink connectors.
+#[derive(Clone)]
+pub struct Descriptions {
+    /// The JSON Schema of such a file.
+    pub schema: Schema,
+    /// Declares what a file of that shape describes; none when something is wrong with it. Pointers
+    /// of what it finds start at the file's root.
+    pub declare: fn(Options, &mut Findings) -> Checked<Option<SinkDeclaration>>,
 }
 
 /// A source connector in a list.
+#[derive(Clone)]
 pub struct SourceDeclaration {
     /// The word that names it in files.
     pub name: &'static str,
@@ -238,8 +288,16 @@ pub struct SourceDeclaration {
     pub example: &'static str,
     /// The JSON Schema of its options.
     pub options: Schema,
+    /// See [`SourceConnector::ONCE`].
+    pub once: bool,
+    /// See [`SourceConnector::CONNECTION`].
+    pub connection: Option<&'static str>,
     /// See [`SourceConnector::check`].
     pub check: fn(Options, &mut Findings) -> Checked<()>,
+    /// See [`SourceConnector::check_connection`].
+    pub check_connection: fn(Options, &mut Findings) -> Checked<()>,
+    /// See [`SourceConnector::reads`].
+    pub reads: fn(Options) -> Checked<bool>,
     /// See [`SourceConnector::path`].
     pub path: fn(Options) -> Checked<Option<String>>,
     /// See [`SourceConnector::build`].
@@ -247,6 +305,7 @@ pub struct SourceDeclaration {
 }
 
 /// A processor connector in a list.
+#[derive(Clone)]
 pub struct ProcessorDeclaration {
     /// The word that names it in files.
     pub name: &'static str,
@@ -258,22 +317,40 @@ pub struct ProcessorDeclaration {
     pub options: Schema,
     /// See [`ProcessorConnector::check`].
     pub check: fn(Options, &Setup, &mut Findings) -> Checked<()>,
+    /// See [`ProcessorConnector::emits`].
+    pub emits: fn(Options, &Setup) -> Checked<Option<Kind>>,
+    /// See [`ProcessorConnector::origin`].
+    pub origin: fn(Options, &Setup, &Path) -> Checked<Option<Origin>>,
+    /// See [`ProcessorConnector::targets`].
+    pub targets: fn(Options) -> Checked<Vec<Target>>,
     /// See [`ProcessorConnector::build`].
     pub build: fn(Options, &Setup) -> Built<dyn Processor>,
 }
 
 /// Everything that files can name, in the order of the lists.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Catalogue {
     /// The sources.
     pub sources: Vec<SourceDeclaration>,
-    /// The processors, in the order in which a route applies them.
+    /// The processors.
     pub processors: Vec<ProcessorDeclaration>,
+    /// What processors look up.
+    pub lookups: Vec<LookupDeclaration>,
     /// The sinks.
     pub sinks: Vec<SinkDeclaration>,
+    /// How a user's own descriptions of applications are read, if they are.
+    pub descriptions: Option<Descriptions>,
 }
 
-fn schema_of<T: JsonSchema>() -> Schema {
+impl Catalogue {
+    /// The sink connector of this name.
+    pub fn sink(&self, name: &str) -> Option<&SinkDeclaration> {
+        self.sinks.iter().find(|sink| sink.name == name)
+    }
+}
+
+/// The JSON Schema of a type, as files are held against it.
+pub fn schema_of<T: JsonSchema>() -> Schema {
     SchemaGenerator::new(
         schemars::generate::SchemaSettings::draft2020_12()
             .with(|settings| settings.inline_subschemas = true),
@@ -281,9 +358,19 @@ fn schema_of<T: JsonSchema>() -> Schema {
     .into_root_schema_for::<T>()
 }
 
+impl Setup {
+    /// The connection that a source reads from.
+    ///
+    /// # Errors
+    /// A `Config` fault: there is none, or it is of another type.
+    pub fn connection<T: DeserializeOwned>(&self) -> Result<T, Fault> {
+        read("connection", self.connection.clone().unwrap_or(Options::Null))
+    }
+}
+
 /// The file has been held against the schema before, so this fails only where a schema and its
 /// type disagree; the message still names the connector.
-fn read<T: DeserializeOwned>(name: &str, options: Options) -> Result<T, Fault> {
+pub(crate) fn read<T: DeserializeOwned>(name: &str, options: Options) -> Result<T, Fault> {
     serde_json::from_value(options).map_err(|error| {
         Fault::config("options", format!("The options of `{name}` cannot be read: {error}."))
     })
@@ -293,23 +380,31 @@ impl SinkDeclaration {
     /// The declaration of `C`.
     pub fn of<C: SinkConnector>() -> Self {
         Self {
-            name: C::NAME,
-            summary: C::SUMMARY,
-            example: C::EXAMPLE,
+            name: C::NAME.into(),
+            summary: C::SUMMARY.into(),
+            example: C::EXAMPLE.into(),
+            coverage: None,
             connection: schema_of::<C::Connection>(),
             options: schema_of::<C::Options>(),
-            once: |options| Ok(C::once(&serde_json::from_value(options)?)),
-            check: |connection, options, findings| {
+            once: Arc::new(|options| Ok(C::once(&serde_json::from_value(options)?))),
+            overwrites: Arc::new(|options| Ok(C::overwrites(&serde_json::from_value(options)?))),
+            check: Arc::new(|connection, options, findings| {
                 C::check(
                     &serde_json::from_value(connection)?,
                     &serde_json::from_value(options)?,
                     findings,
                 );
                 Ok(())
-            },
-            build: |connection, options, setup| {
+            }),
+            build: Arc::new(|connection, options, setup| {
                 C::build(read(C::NAME, connection)?, read(C::NAME, options)?, setup)
-            },
+            }),
+            probe: C::PROBE.map(|probe| -> Arc<ProbeOptions> {
+                Arc::new(move |connection, question, setup| match read(C::NAME, connection) {
+                    Ok(connection) => probe(connection, question, setup),
+                    Err(fault) => ready(Err(fault)).boxed(),
+                })
+            }),
         }
     }
 }
@@ -322,10 +417,14 @@ impl SourceDeclaration {
             summary: C::SUMMARY,
             example: C::EXAMPLE,
             options: schema_of::<C::Options>(),
+            once: C::ONCE,
+            connection: C::CONNECTION,
+            check_connection: C::check_connection,
             check: |options, findings| {
                 C::check(&serde_json::from_value(options)?, findings);
                 Ok(())
             },
+            reads: |options| Ok(C::reads(&serde_json::from_value(options)?)),
             path: |options| Ok(C::path(&serde_json::from_value(options)?)),
             build: |options, key, setup| C::build(read(C::NAME, options)?, key, setup),
         }
@@ -344,6 +443,11 @@ impl ProcessorDeclaration {
                 C::check(&serde_json::from_value(options)?, setup, findings);
                 Ok(())
             },
+            emits: |options, setup| Ok(C::emits(&serde_json::from_value(options)?, setup)),
+            origin: |options, setup, path| {
+                Ok(C::origin(&serde_json::from_value(options)?, setup, path))
+            },
+            targets: |options| Ok(C::targets(&serde_json::from_value(options)?)),
             build: |options, setup| C::build(read(C::NAME, options)?, setup),
         }
     }

@@ -21,9 +21,17 @@ pub const TRACEPARENT: &str = "traceparent";
 pub const RECEIVED: &str = "passerelle_received";
 /// Present on events that a replay sent again.
 pub const REPLAY: &str = "passerelle_replay";
+/// Beside it: when that replay began, milliseconds since the Unix epoch. The same replay sent once
+/// more has begun anew.
+pub const REPLAY_BEGUN: &str = "passerelle_replay_begun";
+/// On a dead letter that is tried again: how often it was, this time included.
+pub const RETRIED: &str = "passerelle_retried";
+/// On a dead letter that is tried again: how often its target has refused it.
+pub const REJECTED: &str = "passerelle_rejected";
 
 /// The headers kept through processors.
-pub const KEPT: [&str; 7] = [CE_ID, CE_SOURCE, CE_TYPE, CE_TIME, TRACEPARENT, RECEIVED, REPLAY];
+pub const KEPT: [&str; 8] =
+    [CE_ID, CE_SOURCE, CE_TYPE, CE_TIME, TRACEPARENT, RECEIVED, REPLAY, REPLAY_BEGUN];
 
 /// An event's headers, in order, names repeated as received.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -109,6 +117,20 @@ pub struct Event {
 }
 
 impl Event {
+    /// What an expression reads where there is no event of a topic: only its value is something.
+    pub fn of_value(value: Value) -> Self {
+        Self {
+            topic: "".into(),
+            partition: 0,
+            offset: 0,
+            timestamp: crate::clock::unix_millis(),
+            key: None,
+            payload: None,
+            headers: Headers::default(),
+            value: Some(value),
+        }
+    }
+
     /// The event's id: `ce_id`, or its place in the topic (`topic/partition/offset`) when whoever
     /// produced it gave none.
     pub fn id(&self) -> String {
@@ -116,6 +138,15 @@ impl Event {
             Some(id) => id.to_owned(),
             None => format!("{}/{}/{}", self.topic, self.partition, self.offset),
         }
+    }
+
+    /// A part of this event as an event of its own: the same in everything but its id, which is this
+    /// one's and `key`, after a slash.
+    #[must_use]
+    pub fn child(&self, key: &str) -> Self {
+        let mut child = self.clone();
+        child.headers.set(CE_ID, format!("{}/{key}", self.id()));
+        child
     }
 
     /// When Passerelle received it, in milliseconds since the Unix epoch; Kafka's timestamp when the
@@ -137,7 +168,9 @@ impl Event {
     }
 
     /// The idempotency key of this event at the target of `route`: the same over retries, restarts
-    /// and replays. A hash of `ce_source`, the id and the route, 32 hex digits.
+    /// and replays. A hash of `ce_source`, the id and the route, 32 hex digits. A dead letter that is
+    /// tried again after its target refused it gains `.n`, for the n-th refusal: targets that keep
+    /// keys would only repeat their refusal.
     pub fn idempotency_key(&self, route: &str) -> String {
         use sha2::{Digest, Sha256};
         let mut hash = Sha256::new();
@@ -146,7 +179,11 @@ impl Event {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         }
-        hex::encode(&hash.finalize()[..16])
+        let key = hex::encode(&hash.finalize()[..16]);
+        match self.headers.text(REJECTED) {
+            Some(times) => format!("{key}.{times}"),
+            None => key,
+        }
     }
 }
 

@@ -25,7 +25,12 @@ struct Families {
     bytes_out: IntCounterVec,
     errors: IntCounterVec,
     retries: IntCounterVec,
+    calls: IntCounterVec,
+    calls_saved: IntCounterVec,
     dead_letters: IntCounterVec,
+    outcomes_lost: IntCounterVec,
+    open_dead_letters: IntGaugeVec,
+    parked_keys: IntGaugeVec,
     lag_events: IntGaugeVec,
     lag_seconds: GaugeVec,
     in_flight: IntGaugeVec,
@@ -78,7 +83,12 @@ impl Metrics {
             bytes_in: all.bytes_in.with_label_values(&labels),
             bytes_out: all.bytes_out.with_label_values(&labels),
             retries: all.retries.with_label_values(&labels),
+            calls: all.calls.with_label_values(&labels),
+            calls_saved: all.calls_saved.with_label_values(&labels),
             dead_letters: all.dead_letters.with_label_values(&labels),
+            outcomes_lost: all.outcomes_lost.with_label_values(&labels),
+            open_dead_letters: all.open_dead_letters.with_label_values(&labels),
+            parked_keys: all.parked_keys.with_label_values(&labels),
             lag_events: all.lag_events.with_label_values(&labels),
             lag_seconds: all.lag_seconds.with_label_values(&labels),
             in_flight: all.in_flight.with_label_values(&labels),
@@ -130,9 +140,34 @@ impl Families {
                 "Deliveries that were tried again.",
                 &LABELS,
             )?,
+            calls: counter(
+                "passerelle_calls_total",
+                "Deliveries handed to the sink: of an event, or of a batch at once.",
+                &LABELS,
+            )?,
+            calls_saved: counter(
+                "passerelle_calls_saved_total",
+                "Events that went along in the delivery of another.",
+                &LABELS,
+            )?,
             dead_letters: counter(
                 "passerelle_dead_letters_total",
                 "Events written to the route's dead letters.",
+                &LABELS,
+            )?,
+            outcomes_lost: counter(
+                "passerelle_outcomes_lost_total",
+                "Outcomes that could not be written: traces have gaps.",
+                &LABELS,
+            )?,
+            open_dead_letters: gauge(
+                "passerelle_open_dead_letters",
+                "Dead letters that are neither delivered since nor discarded.",
+                &LABELS,
+            )?,
+            parked_keys: gauge(
+                "passerelle_parked_keys",
+                "Keys whose later events go behind an event that could not pass.",
                 &LABELS,
             )?,
             lag_events: gauge(
@@ -181,8 +216,16 @@ pub struct RouteMetrics {
     pub bytes_out: IntCounter,
     /// Deliveries tried again.
     pub retries: IntCounter,
+    calls: IntCounter,
+    calls_saved: IntCounter,
     /// Events written to the dead letters.
     pub dead_letters: IntCounter,
+    /// Outcomes that could not be written.
+    pub outcomes_lost: IntCounter,
+    /// Dead letters that are open.
+    pub open_dead_letters: IntGauge,
+    /// Keys that are parked.
+    pub parked_keys: IntGauge,
     /// Events not delivered.
     pub lag_events: IntGauge,
     /// Age of the oldest of them.
@@ -201,6 +244,12 @@ impl RouteMetrics {
         let [pipeline, route] = &self.labels;
         let labels = [pipeline.as_str(), route, fault.domain.word(), fault.cause];
         self.families.errors.with_label_values(&labels).inc();
+    }
+
+    /// Counts a delivery of so many events at once.
+    pub fn called(&self, events: usize) {
+        self.calls.inc();
+        self.calls_saved.inc_by(events.saturating_sub(1) as u64);
     }
 
     /// Notes when an event reached its target: `received` and `happened` in milliseconds since the

@@ -9,6 +9,8 @@ use chrono::{DateTime, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::outcomes::MaskPath;
+
 /// A length of time in the file: `500ms`, `30s`, `15m`, `24h`, `7d`, `1y`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub Duration);
@@ -194,6 +196,7 @@ text_option!(Period, "period", "string", "a length of time such as 30s", Period:
 text_option!(Size, "size", ["string", "integer"], "a size such as 1MiB", Size::parse);
 text_option!(Secret, "secret", ["string", "number"], "a text", |text| Ok(Secret::new(text)));
 text_option!(Retention, "retention", "string", "a length of time", Retention::parse);
+text_option!(MaskPath, "mask", "string", "a path such as .customer.email", MaskPath::parse);
 text_option!(Start, "start", "string", "beginning, now or a time", Start::parse);
 text_option!(
     Property,
@@ -258,7 +261,17 @@ macro_rules! shown {
     };
 }
 
+impl fmt::Display for Retention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Retention::For(period) => period.fmt(f),
+            Retention::Forever => f.write_str("forever"),
+        }
+    }
+}
+
 shown!(Period);
+shown!(Retention);
 shown!(Size);
 
 #[cfg(test)]

@@ -8,9 +8,11 @@ use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat};
 
 use crate::codec::Encoding;
+use crate::cursor::Cursor;
 use crate::dead_letters::DeadLetters;
 use crate::kafka::{Cluster, Producer, ReadFrom, Reader, Record, blocking};
 use crate::metrics::RouteMetrics;
+use crate::outcomes::{RouteOutcomes, Subject, What};
 use crate::publisher::{Outlet, Placed, Rejected};
 use crate::state::{State, StateOf};
 use crate::{Draft, Event, Fault, Headers, event};
@@ -29,6 +31,9 @@ pub(crate) struct TopicOutlet {
     pub dead_letters: DeadLetters,
     pub state: StateOf,
     pub metrics: RouteMetrics,
+    pub outcomes: RouteOutcomes,
+    /// Of a source that must run once.
+    pub cursor: Option<Cursor>,
 }
 
 impl TopicOutlet {
@@ -50,6 +55,17 @@ impl TopicOutlet {
         }
         add(event::RECEIVED, draft.received.to_string());
         headers
+    }
+
+    fn record(&self, draft: &Draft) -> Result<Record, Fault> {
+        let payload = draft.value.as_ref().map(|value| self.encoding.encode(value)).transpose();
+        Ok(Record {
+            topic: Arc::clone(&self.topic),
+            partition: None,
+            payload: payload.inspect_err(|fault| self.metrics.failed(fault))?,
+            headers: self.headers(draft),
+            key: draft.key.clone().map(Bytes::from),
+        })
     }
 
     async fn write(&self, id: &str, record: &Record) -> Result<Placed, Fault> {
@@ -81,15 +97,11 @@ impl TopicOutlet {
 impl Outlet for TopicOutlet {
     async fn send(&self, draft: Draft) -> Result<Placed, Fault> {
         self.metrics.records_in.inc();
-        let payload = draft.value.as_ref().map(|value| self.encoding.encode(value)).transpose();
-        let record = Record {
-            topic: Arc::clone(&self.topic),
-            partition: None,
-            payload: payload.inspect_err(|fault| self.metrics.failed(fault))?,
-            headers: self.headers(&draft),
-            key: draft.key.map(Bytes::from),
-        };
-        self.write(&draft.id, &record).await
+        let record = self.record(&draft)?;
+        let placed = self.write(&draft.id, &record).await?;
+        let subject = Subject::published(&draft, &self.topic, placed);
+        self.outcomes.note(subject, draft.received, 1, What::Published);
+        Ok(placed)
     }
 
     async fn reject(&self, rejected: Rejected, cause: &Fault) -> Result<Placed, Fault> {
@@ -98,7 +110,39 @@ impl Outlet for TopicOutlet {
         let record = self.dead_letters.rejected(&rejected, cause, &self.topic);
         let placed = self.write(&rejected.id, &record).await?;
         self.metrics.dead_letters.inc();
+        let subject = Subject::rejected(&rejected, &record.topic, placed);
+        self.outcomes.note(subject, rejected.received, 1, What::dead_letter(cause));
         Ok(placed)
+    }
+
+    async fn send_with_cursor(
+        &self,
+        drafts: Vec<Draft>,
+        cursor: String,
+    ) -> Result<Vec<Placed>, Fault> {
+        let Some(own) = &self.cursor else {
+            return Err(Fault::internal("not_owned", "The source is not declared to run once."));
+        };
+        let count = drafts.len() as u64;
+        self.metrics.records_in.inc_by(count);
+        let records: Vec<_> =
+            drafts.iter().map(|draft| self.record(draft)).collect::<Result<_, _>>()?;
+        let bytes: usize = records.iter().map(Record::bytes).sum();
+        let placed = own.write(records, cursor).await.inspect_err(|fault| {
+            self.metrics.failed(fault);
+            tracing::warn!(route = &*self.route, events = count, %fault, "not written");
+        })?;
+        self.metrics.records_out.inc_by(count);
+        self.metrics.bytes_out.inc_by(bytes as u64);
+        for (draft, placed) in drafts.iter().zip(&placed) {
+            let subject = Subject::published(draft, &self.topic, *placed);
+            self.outcomes.note(subject, draft.received, 1, What::Published);
+        }
+        Ok(placed)
+    }
+
+    fn cursor(&self) -> Option<String> {
+        self.cursor.as_ref().and_then(Cursor::last)
     }
 
     async fn recent_ids(

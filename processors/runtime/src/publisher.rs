@@ -49,6 +49,24 @@ pub trait Outlet: Send + Sync {
         at_most: usize,
     ) -> Result<VecDeque<(String, i64)>, Fault>;
 
+    /// Writes events and the cursor behind them in one transaction, and returns once it is committed:
+    /// whoever reads committed records sees all of it or nothing. For sources that must run once
+    /// ([`SourceConnector::ONCE`](crate::connector::SourceConnector::ONCE)); the cursor is theirs,
+    /// any text.
+    async fn send_with_cursor(
+        &self,
+        drafts: Vec<Draft>,
+        cursor: String,
+    ) -> Result<Vec<Placed>, Fault> {
+        let _ = (drafts, cursor);
+        Err(Fault::internal("not_owned", "The source is not declared to run once."))
+    }
+
+    /// The cursor that was last written, by whichever instance ran the source then.
+    fn cursor(&self) -> Option<String> {
+        None
+    }
+
     /// Whether events can be written now: `Err` says why not (the broker is away, the topic is
     /// missing).
     fn available(&self) -> Result<(), Fault>;

@@ -13,6 +13,19 @@ pub enum Order {
     Partition,
 }
 
+/// When a batch is worth a call of the target: with so many events or bytes, or once its first event
+/// has waited so long. Where memory does not allow as much
+/// ([`MaxAhead`](crate::configuration), shared by the partitions), it goes with less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fill {
+    /// Events.
+    pub events: usize,
+    /// Bytes of keys, values and headers, as they lie in the topic.
+    pub bytes: usize,
+    /// The longest wait.
+    pub within: std::time::Duration,
+}
+
 /// What a sink promises about an event that is sent to its target again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Once {
@@ -46,6 +59,12 @@ pub trait Sink: Send + Sync {
     /// How many events it takes at once, at most.
     fn batch(&self) -> usize {
         1
+    }
+
+    /// How full a batch is to be before it is delivered, for a sink that keeps the partition's order;
+    /// without a wish, what is there goes at once.
+    fn fill(&self) -> Option<Fill> {
+        None
     }
 
     /// Whether it reads the decoded values. One that only moves bytes says no: nothing is decoded,

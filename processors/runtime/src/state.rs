@@ -95,6 +95,13 @@ pub struct RouteStatus {
     pub lag_events: i64,
     /// The age of the oldest of them, in seconds.
     pub lag_seconds: f64,
+    /// When that was measured, milliseconds since the Unix epoch; nothing until it was.
+    pub lag_at: Option<i64>,
+    /// Keys that are parked, over all partitions: their later events go behind an event that could
+    /// not pass.
+    pub parked_keys: i64,
+    /// Dead letters that are neither delivered since nor discarded; nothing until they were counted.
+    pub open_dead_letters: Option<i64>,
 }
 
 /// The states of all routes.
@@ -105,7 +112,9 @@ pub struct States(Arc<Mutex<BTreeMap<Arc<str>, Known>>>);
 struct Known {
     role: Role,
     state: watch::Sender<(State, i64)>,
-    lag: (i64, f64),
+    lag: (i64, f64, Option<i64>),
+    parked: i64,
+    open_letters: Option<i64>,
 }
 
 /// Says what one route is doing. Cheap to clone.
@@ -119,7 +128,10 @@ impl States {
     /// Adds a route; it is starting.
     pub fn add(&self, route: &Arc<str>, role: Role) -> StateOf {
         let (state, _) = watch::channel((State::Starting, clock::unix_millis()));
-        self.lock().insert(Arc::clone(route), Known { role, state, lag: (0, 0.0) });
+        self.lock().insert(
+            Arc::clone(route),
+            Known { role, state, lag: (0, 0.0, None), parked: 0, open_letters: None },
+        );
         StateOf { route: Arc::clone(route), states: self.clone() }
     }
 
@@ -129,9 +141,18 @@ impl States {
         all.iter()
             .map(|(route, known)| {
                 let (state, since) = known.state.borrow().clone();
-                let (lag_events, lag_seconds) = known.lag;
-                let (route, role) = (Arc::clone(route), known.role);
-                RouteStatus { route, role, state, since, lag_events, lag_seconds }
+                let (lag_events, lag_seconds, lag_at) = known.lag;
+                RouteStatus {
+                    route: Arc::clone(route),
+                    role: known.role,
+                    state,
+                    since,
+                    lag_events,
+                    lag_seconds,
+                    lag_at,
+                    parked_keys: known.parked,
+                    open_dead_letters: known.open_letters,
+                }
             })
             .collect()
     }
@@ -175,10 +196,25 @@ impl StateOf {
         all.get(&self.route).map_or(State::Starting, |known| known.state.borrow().0.clone())
     }
 
-    /// Says how far behind the route is: events, and the age of the oldest in seconds.
-    pub fn set_lag(&self, events: i64, seconds: f64) {
+    /// Says how far behind the route was at `at` (milliseconds since the Unix epoch): events, and the
+    /// age of the oldest in seconds.
+    pub fn set_lag(&self, events: i64, seconds: f64, at: i64) {
         if let Some(known) = self.states.lock().get_mut(&self.route) {
-            known.lag = (events, seconds);
+            known.lag = (events, seconds, Some(at));
+        }
+    }
+
+    /// Says how many of the route's keys are parked.
+    pub fn set_parked(&self, keys: i64) {
+        if let Some(known) = self.states.lock().get_mut(&self.route) {
+            known.parked = keys;
+        }
+    }
+
+    /// Says how many of the route's dead letters are open.
+    pub fn set_open_letters(&self, letters: i64) {
+        if let Some(known) = self.states.lock().get_mut(&self.route) {
+            known.open_letters = Some(letters);
         }
     }
 }

@@ -22,6 +22,39 @@ impl Answer {
         Self { status: StatusCode::OK, body: json!({ "id": id, "duplicate": duplicate }) }
     }
 
+    /// The call brought no event: it only tried the address.
+    pub fn heard() -> Self {
+        Self { status: StatusCode::OK, body: json!({ "heard": true }) }
+    }
+
+    /// What the application asked for, to see that the address is ours.
+    pub fn challenge(text: &str) -> Self {
+        Self { status: StatusCode::OK, body: json!({ "challenge": text }) }
+    }
+
+    /// One answer for all the events of a call: the call is taken when all are. If not, the caller
+    /// calls again; those that are taken are known by their ids then.
+    pub fn of_all(mut answers: Vec<Self>) -> Self {
+        if answers.len() == 1 {
+            return answers.remove(0);
+        }
+        let failed = |answer: &Self| !answer.status.is_success();
+        let later = |answer: &Self| answer.status == StatusCode::SERVICE_UNAVAILABLE;
+        let worst = answers.iter().position(later).or_else(|| answers.iter().position(failed));
+        match worst {
+            Some(at) => answers.remove(at),
+            None => {
+                let events: Vec<_> = answers.into_iter().map(|answer| answer.body).collect();
+                Self { status: StatusCode::OK, body: json!({ "events": events }) }
+            }
+        }
+    }
+
+    /// What the call names is no longer there: there is nothing to store.
+    pub fn gone() -> Self {
+        Self { status: StatusCode::OK, body: json!({ "gone": true }) }
+    }
+
     /// The call is refused, and why.
     pub fn error(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, body: json!({ "error": message.into() }) }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
+use engine::Value;
 use flate2::read::MultiGzDecoder;
 use http_body_util::LengthLimitError;
 
@@ -15,11 +16,24 @@ use super::answer::Answer;
 const DEADLINE: Duration = Duration::from_secs(15);
 
 /// A body as it was sent, and as it reads.
+#[derive(Clone)]
 pub struct Received {
     /// The bytes on the wire.
     pub raw: Bytes,
     /// The bytes after `Content-Encoding` was undone; the same where there was none.
     pub plain: Bytes,
+}
+
+impl Received {
+    /// One part of a body, as JSON.
+    pub fn of_value(value: &Value) -> Self {
+        Self::of(schemas::json::write(value).into_bytes().into())
+    }
+
+    /// A body that was not packed.
+    pub fn of(plain: Bytes) -> Self {
+        Self { raw: plain.clone(), plain }
+    }
 }
 
 /// Reads a body of at most `limit` bytes, both on the wire and unpacked.

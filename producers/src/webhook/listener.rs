@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -19,8 +20,8 @@ use super::answer::Answer;
 /// Calls served at once, at most; each may hold a body.
 const AT_ONCE: usize = 1_024;
 
-/// How long calls under way may take once the last source of an address stops.
-const DRAIN: Duration = Duration::from_secs(5);
+/// How long calls under way may take once their source stops.
+pub const DRAIN: Duration = Duration::from_secs(5);
 
 /// What a source does with a call to its path.
 pub type Handler = Arc<dyn Fn(Request) -> BoxFuture<'static, Answer> + Send + Sync>;
@@ -29,11 +30,34 @@ type Paths = Arc<RwLock<HashMap<String, Handler>>>;
 
 /// The listeners of this process, by address.
 #[derive(Default)]
-pub struct Listeners(Mutex<HashMap<SocketAddr, Arc<Listener>>>);
+pub struct Listeners {
+    all: Mutex<HashMap<SocketAddr, Arc<Listener>>>,
+    /// How many hold them open.
+    holders: Arc<AtomicUsize>,
+}
+
+/// Keeps listeners open while their sources are replaced: a call that no source listens for
+/// meanwhile is answered 503 with `Retry-After`, not 404. Those that have no source when this is
+/// dropped are closed then.
+pub struct Held(Arc<Listeners>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.0.holders.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        let all = self.0.all.lock().unwrap_or_else(PoisonError::into_inner);
+        for listener in all.values() {
+            let listener = Arc::clone(listener);
+            tokio::spawn(async move { listener.close_unless_used().await });
+        }
+    }
+}
 
 /// The sources that listen on one address.
 struct Listener {
     paths: Paths,
+    holders: Arc<AtomicUsize>,
     /// The socket is bound by whichever source comes first, and only once.
     bound: tokio::sync::Mutex<Option<watch::Sender<()>>>,
 }
@@ -62,10 +86,21 @@ impl Listeners {
         opened
     }
 
+    /// Holds all listeners open until the value is dropped, within a tokio runtime.
+    pub fn hold(self: Arc<Self>) -> Held {
+        self.holders.fetch_add(1, Ordering::AcqRel);
+        Held(self)
+    }
+
     fn listener(&self, address: SocketAddr) -> Arc<Listener> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let new =
-            || Arc::new(Listener { paths: Paths::default(), bound: tokio::sync::Mutex::default() });
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || {
+            Arc::new(Listener {
+                paths: Paths::default(),
+                holders: Arc::clone(&self.holders),
+                bound: tokio::sync::Mutex::default(),
+            })
+        };
         Arc::clone(all.entry(address).or_insert_with(new))
     }
 }
@@ -85,14 +120,16 @@ impl Listener {
 
     /// Takes the path away; the last one closes the listener.
     async fn remove(&self, path: &str) {
-        // Held over both steps: a source that comes in between opens the listener anew.
+        self.paths.write().unwrap_or_else(PoisonError::into_inner).remove(path);
+        self.close_unless_used().await;
+    }
+
+    /// Closes the listener if no source is left on it and nobody holds it open.
+    async fn close_unless_used(&self) {
+        // A source that comes meanwhile has added its path before, or opens the listener anew.
         let mut bound = self.bound.lock().await;
-        let left = {
-            let mut paths = self.paths.write().unwrap_or_else(PoisonError::into_inner);
-            paths.remove(path);
-            paths.len()
-        };
-        if left > 0 {
+        let used = !self.paths.read().unwrap_or_else(PoisonError::into_inner).is_empty();
+        if used || self.holders.load(Ordering::Acquire) > 0 {
             return;
         }
         if let Some(close) = bound.take() {
@@ -111,8 +148,11 @@ impl Listener {
             Fault::remote("listen", format!("Cannot listen on {address} for webhooks: {error}. Is another process listening there?"))
         })?;
         let (close, mut closing) = watch::channel(());
-        let service =
-            Service { paths: Arc::clone(&self.paths), slots: Arc::new(Semaphore::new(AT_ONCE)) };
+        let service = Service {
+            paths: Arc::clone(&self.paths),
+            holders: Arc::clone(&self.holders),
+            slots: Arc::new(Semaphore::new(AT_ONCE)),
+        };
         let router = Router::new().fallback(call).with_state(service);
         tokio::spawn(async move {
             let held = closing.clone();
@@ -132,6 +172,7 @@ impl Listener {
 #[derive(Clone)]
 struct Service {
     paths: Paths,
+    holders: Arc<AtomicUsize>,
     slots: Arc<Semaphore>,
 }
 
@@ -141,6 +182,10 @@ async fn call(State(service): State<Service>, request: Request) -> Response {
         paths.get(request.uri().path()).cloned()
     };
     let Some(handler) = found else {
+        if service.holders.load(Ordering::Acquire) > 0 {
+            return Answer::unavailable("The pipelines are being replaced: send this one again.")
+                .into_response();
+        }
         return Answer::error(StatusCode::NOT_FOUND, "No source listens on this path.")
             .into_response();
     };

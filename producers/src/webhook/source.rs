@@ -2,21 +2,36 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use engine::publisher::Rejected;
 use engine::{Domain, Draft, Fault, Publisher, Shutdown, Source};
+use futures::future::join_all;
+use futures::{StreamExt as _, TryStreamExt as _};
+use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::answer::Answer;
 use super::body::{self, Received};
-use super::call::{Reader, Unread, kept_headers};
-use super::listener::{Handler, Listeners};
+use super::call::{Call, Reader, Unread, kept_headers};
+use super::listener::{DRAIN, Handler, Listeners};
+use super::signature::Refusal;
+use super::thin::{Fetch, Repair};
 use super::window::{Entry, First, Window};
 use super::{OnInvalid, WindowOptions};
+
+/// How long a caller waits for Kafka's acknowledgement; then it is told to call again. The event is
+/// written all the same, and the next call with its id is told so.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How many of a call's objects are fetched at once.
+const FETCHED_AT_ONCE: usize = 8;
+/// How soon to look again whether the brokers are there, for those who wait.
+const LOOK: Duration = Duration::from_millis(100);
+/// How soon to look again whether all calls are answered.
+const DRAIN_STEP: Duration = Duration::from_millis(10);
 
 /// A webhook source before it runs.
 pub struct WebhookSource {
@@ -34,24 +49,39 @@ pub struct WebhookSource {
     pub on_invalid: OnInvalid,
     /// Reads calls.
     pub reader: Reader,
+    /// Gets what calls name.
+    pub fetch: Option<Fetch>,
+    /// Finds what lost calls would have brought.
+    pub repair: Option<Repair>,
     /// The listeners of this process.
     pub listeners: Arc<Listeners>,
 }
 
 /// What all calls share.
-struct Endpoint {
+pub(super) struct Endpoint {
     route: Arc<str>,
     body_limit: usize,
     on_invalid: OnInvalid,
     reader: Reader,
+    fetch: Option<Fetch>,
     window: Window<Answer>,
     out: Publisher,
 }
 
 /// What a call puts into Kafka.
-enum Entrance {
+pub(super) enum Entrance {
     Event(Draft),
     Rejected(Rejected, Fault),
+}
+
+/// Why there is no object in the place of a call.
+enum Unfetched {
+    /// It is no longer there.
+    Gone,
+    /// The call is answered at once.
+    Answered(Answer),
+    /// The call names none.
+    Invalid(Fault),
 }
 
 #[async_trait]
@@ -64,16 +94,40 @@ impl Source for WebhookSource {
             window.restore(&id, at);
         }
         let endpoint = Arc::new(Endpoint {
-            route: self.route,
+            route: Arc::clone(&self.route),
             body_limit: self.body_limit,
             on_invalid: self.on_invalid,
             reader: self.reader,
+            fetch: self.fetch,
             window,
             out: out.clone(),
         });
+        let calls = Arc::downgrade(&endpoint);
+        let beside = self.repair.as_ref().map(|repair| repair.run(Arc::clone(&endpoint), &stop));
         let handler: Handler =
             Arc::new(move |request| Box::pin(Arc::clone(&endpoint).answer(request)));
-        self.listeners.serve(self.address, &self.path, handler, || out.ready(), &stop).await
+        let served = self.listeners.serve(self.address, &self.path, handler, || out.ready(), &stop);
+        let repaired = async {
+            if let Some(beside) = beside {
+                beside.await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let ended = tokio::select! {
+            ended = served => ended,
+            () = repaired => Ok(()),
+        };
+        // Whoever comes after this source rebuilds the window from the topic: what is under way has
+        // to be there by then.
+        let drained = async {
+            while calls.strong_count() > 0 {
+                sleep(DRAIN_STEP).await;
+            }
+        };
+        if timeout(DRAIN, drained).await.is_err() {
+            warn!(route = %self.route, "calls were still under way when the source stopped");
+        }
+        ended
     }
 }
 
@@ -84,44 +138,145 @@ impl Endpoint {
             Ok(body) => body,
             Err(answer) => return answer,
         };
+        if self.reader.verifier.is_trial(&body.plain) {
+            return Answer::heard();
+        }
         let received = now();
-        match self.reader.read(&parts.headers, &body, received) {
-            Ok(draft) => self.take(Entrance::Event(draft)).await,
-            Err(Unread::Refused(answer)) => {
-                warn!(route = %self.route, status = answer.status.as_u16(), "a call was refused: its signature is not good");
-                answer
+        let signed = match self.reader.verify(&parts.headers, &body, received / 1_000) {
+            Ok(signed) => signed,
+            Err(Refusal(message)) => {
+                warn!(route = %self.route, status = 401, "a call was refused: its signature is not good");
+                return Answer::error(StatusCode::UNAUTHORIZED, message);
             }
-            Err(Unread::Invalid { field, fault, .. }) if self.on_invalid == OnInvalid::Refuse => {
-                Answer::unfit(&field, &fault.message)
+        };
+        if let Some(text) = self.reader.challenge(&body) {
+            return Answer::challenge(&text);
+        }
+        let call = Call { headers: &parts.headers, signed: &signed, received };
+        let entrances = match self.reader.bodies(&body) {
+            Ok(bodies) => {
+                let found = bodies.into_iter().map(|body| self.entrance(&call, body));
+                futures::stream::iter(found).buffered(FETCHED_AT_ONCE).try_collect::<Vec<_>>().await
             }
-            Err(Unread::Invalid { id, fault, .. }) => {
-                let Received { raw, .. } = body;
-                let headers = kept_headers(&parts.headers).into_iter().collect();
-                self.take(Entrance::Rejected(Rejected { id, body: raw, headers, received }, fault))
-                    .await
+            Err(fault) => {
+                let unread = Unread::of_whole(&body, fault);
+                self.unfit(&call, body, unread).map(|entrance| vec![Some(entrance)])
+            }
+        };
+        match entrances {
+            Err(answer) => answer,
+            Ok(all) if !all.is_empty() && all.iter().all(Option::is_none) => Answer::gone(),
+            Ok(entrances) => self.take_all(entrances.into_iter().flatten()).await,
+        }
+    }
+
+    /// What a body becomes; nothing if what it names is gone.
+    async fn entrance(
+        &self,
+        call: &Call<'_>,
+        mut body: Received,
+    ) -> Result<Option<Entrance>, Answer> {
+        let own = self.reader.platforms_id(&body);
+        let read = match self.fetched(&mut body).await {
+            Ok(()) => self.reader.read(call, &body, own),
+            Err(Unfetched::Gone) => return Ok(None),
+            Err(Unfetched::Answered(answer)) => return Err(answer),
+            Err(Unfetched::Invalid(fault)) => Err(Unread::of_whole(&body, fault)),
+        };
+        match read {
+            Ok(draft) => Ok(Some(Entrance::Event(draft))),
+            Err(unread) => self.unfit(call, body, unread).map(Some),
+        }
+    }
+
+    /// What becomes of a body that is signed and no event of the topic.
+    fn unfit(&self, call: &Call<'_>, body: Received, unread: Unread) -> Result<Entrance, Answer> {
+        let Unread { id, field, fault } = unread;
+        if self.on_invalid == OnInvalid::Refuse {
+            return Err(Answer::unfit(&field, &fault.message));
+        }
+        let headers = kept_headers(call.headers).into_iter().collect();
+        let rejected = Rejected { id, body: body.raw, headers, received: call.received };
+        Ok(Entrance::Rejected(rejected, fault))
+    }
+
+    /// Puts the object that the call names in the body's place, where calls only name one.
+    async fn fetched(&self, body: &mut Received) -> Result<(), Unfetched> {
+        let Some(fetch) = &self.fetch else { return Ok(()) };
+        match timeout(ANSWER_WITHIN, fetch.object(&body.plain)).await {
+            Ok(Ok(Some(object))) => {
+                *body = Received::of(object);
+                Ok(())
+            }
+            Ok(Ok(None)) => Err(Unfetched::Gone),
+            Ok(Err(fault)) if fault.domain == Domain::Data => Err(Unfetched::Invalid(fault)),
+            failed => {
+                let fault = failed.ok().and_then(Result::err).map(|fault| fault.to_string());
+                warn!(route = %self.route, fault, "what a call names could not be fetched");
+                let message = "What the call names could not be fetched now: send it again.";
+                Err(Unfetched::Answered(Answer::unavailable(message)))
             }
         }
     }
 
+    /// Whether events can be written now.
+    pub(super) fn available(&self) -> Result<(), Fault> {
+        self.out.available()
+    }
+
     /// Puts it into Kafka once for its id, and answers once it is there.
-    async fn take(self: Arc<Self>, entrance: Entrance) -> Answer {
-        let id = entrance.id().to_owned();
-        match self.window.enter(&id, now()) {
-            Entry::Taken => {
-                debug!(route = %self.route, %id, "a repeated call: its event is in Kafka already");
-                Answer::taken(&id, true)
+    pub(super) async fn take(self: Arc<Self>, entrance: Entrance) -> Answer {
+        self.take_all([entrance]).await
+    }
+
+    /// The same with all of a call, in order.
+    async fn take_all(self: Arc<Self>, entrances: impl IntoIterator<Item = Entrance>) -> Answer {
+        let (mut answers, mut waiting, mut firsts) = (Vec::new(), Vec::new(), Vec::new());
+        for entrance in entrances {
+            let id = entrance.id().to_owned();
+            match self.window.enter(&id, now()) {
+                Entry::Taken => {
+                    debug!(route = %self.route, %id, "a repeated call: its event is in Kafka already");
+                    answers.push(Answer::taken(&id, true));
+                }
+                Entry::Wait(one) => waiting.push(one.answer()),
+                Entry::First(first) => firsts.push(Arc::clone(&self).publish(entrance, first)),
             }
-            Entry::Wait(waiting) => match waiting.answer().await {
-                Some(answer) => answer,
-                None => Answer::unavailable(
-                    "The first call with this id went away: send this one again.",
-                ),
-            },
-            // A task of its own: a caller that hangs up must not part the event from its window.
-            Entry::First(first) => match tokio::spawn(self.publish(entrance, first)).await {
-                Ok(answer) => answer,
-                Err(_) => Answer::unavailable("The event could not be taken: send it again."),
-            },
+        }
+        // A task of its own: a caller that hangs up, or is told to call again, must not part an
+        // event from its window.
+        let published = match firsts.is_empty() {
+            true => None,
+            false => Some(tokio::spawn(join_all(firsts))),
+        };
+        let all = async {
+            if let Some(published) = published {
+                answers.extend(published.await.ok()?);
+            }
+            for answer in join_all(waiting).await {
+                answers.push(answer?);
+            }
+            Some(Answer::of_all(answers))
+        };
+        match self.in_time(all).await {
+            Some(Some(answer)) => answer,
+            Some(None) => Answer::unavailable("The event could not be taken: send it again."),
+            None => Answer::unavailable("The event is not stored yet: send it again."),
+        }
+    }
+
+    /// Waits as long as a caller should: not once the brokers are known to be away.
+    async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
+        let away = async {
+            while self.out.available().is_ok() {
+                sleep(LOOK).await;
+            }
+            sleep(LOOK).await;
+        };
+        tokio::select! {
+            answer = answer => Some(answer),
+            () = away => None,
+            () = sleep(ANSWER_WITHIN) => None,
         }
     }
 

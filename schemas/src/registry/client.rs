@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::disk::Disk;
 use self::http::{Body, Http};
 use self::schemas::Schemas;
 use super::error::RegistryError;
@@ -119,6 +120,7 @@ pub struct Registry(Arc<Inner>);
 
 struct Inner {
     http: Arc<Http>,
+    disk: Option<Disk>,
     schemas: Schemas,
 }
 
@@ -129,8 +131,9 @@ impl Registry {
     /// [`RegistryError::Invalid`]: an address is not an http or https URL, or there is none.
     pub fn new(config: RegistryConfig) -> Result<Self, RegistryError> {
         let http = Arc::new(Http::new(&config)?);
-        let disk = config.cache_directory.map(|root| disk::Disk::new(root, http.name()));
-        Ok(Self(Arc::new(Inner { schemas: Schemas::new(Arc::clone(&http), disk), http })))
+        let disk = config.cache_directory.map(|root| Disk::new(root, http.name()));
+        let schemas = Schemas::new(Arc::clone(&http), disk.clone());
+        Ok(Self(Arc::new(Inner { http, disk, schemas })))
     }
 
     /// The schema of an id: from memory, from disk, then from the registry. Concurrent askers
@@ -142,7 +145,9 @@ impl Registry {
         self.0.schemas.get(id).await
     }
 
-    /// Registers a schema under a subject; the id of one already there is simply returned.
+    /// Registers a schema under a subject; the id of one already there is simply returned. While the
+    /// registry cannot answer, one that was registered from here before has the id that is kept on
+    /// disk: that never changes.
     ///
     /// # Errors
     /// [`RegistryError::Incompatible`], with reasons and what changed, if the subject's level
@@ -152,11 +157,20 @@ impl Registry {
         subject: &str,
         schema: &Schema,
     ) -> Result<SchemaId, RegistryError> {
-        match self.0.http.register(subject, schema.text()).await {
-            Err(RegistryError::Incompatible { messages, .. }) => {
+        match (self.0.http.register(subject, schema.text()).await, &self.0.disk) {
+            (Ok(id), Some(disk)) => {
+                disk.note_registered(subject, schema, id).await;
+                Ok(id)
+            }
+            (Err(error), Some(disk)) if error.is_temporary() => {
+                let id = disk.registered(subject, schema).await.ok_or(error)?;
+                tracing::info!(subject, id, "the registry is away; the schema's id is known");
+                Ok(id)
+            }
+            (Err(RegistryError::Incompatible { messages, .. }), _) => {
                 Err(self.explain(subject, schema, messages).await)
             }
-            answer => answer,
+            (answer, _) => answer,
         }
     }
 

@@ -1,54 +1,26 @@
 //! `http`: sends each event to an address as one request.
 
-mod request;
+mod probe;
+pub(crate) mod request;
 mod signature;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 
 use async_trait::async_trait;
-use engine::connector::{Findings, Setup, SinkConnector};
+use engine::connector::{Findings, Probe, Setup, SinkConnector};
 use engine::expression::{Expression, Template};
 use engine::options::{Period, Secret};
 use engine::sink::Once;
 use engine::{Delivery, Event, Fault, Sink};
-use reqwest::header::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::exchange::{DEFAULT_RETRY_AFTER_CAP, Exchange, Target};
+use exchange::{Call, Connection, DEFAULT_RETRY_AFTER_CAP, Exchange, Mistake};
 use request::Request;
 
 /// The `http` connector.
 pub struct Http;
-
-/// An application that takes requests over HTTP.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-pub struct Connection {
-    /// Where it is.
-    #[serde(flatten)]
-    pub target: Target,
-    /// Headers of every request, such as `X-Api-Key: "${API_KEY}"`. They are never shown.
-    #[serde(default)]
-    pub headers: BTreeMap<String, Secret>,
-    /// Who we are.
-    #[serde(default)]
-    pub auth: Option<Auth>,
-}
-
-/// Who we are, as the `Authorization` header says it.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Auth {
-    /// A token: `Authorization: Bearer …`.
-    Bearer(Secret),
-    /// A name and a password: `Authorization: Basic …`.
-    Basic {
-        /// The name.
-        user: String,
-        /// The password.
-        password: Secret,
-    },
-}
 
 /// What a route sends.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -70,6 +42,12 @@ pub struct Options {
     /// How the decimals of the event's value are written in JSON, when there is no `body`.
     #[serde(default)]
     pub decimals: Decimals,
+    /// Sends up to so many events in one request, as a JSON array of what each would be alone; the
+    /// answer counts for all. If they are refused together, each is sent again alone, as an array of
+    /// one. The idempotency key is then that of the array; a repeat can be part of another array, with
+    /// another key.
+    #[serde(default)]
+    pub batch: Option<NonZeroU16>,
     /// Signs each request, so that the receiver knows that it comes from here.
     #[serde(default)]
     pub signature: Option<Signature>,
@@ -137,7 +115,8 @@ pub enum OnDelete {
     /// It goes to the dead letters.
     #[default]
     DeadLetter,
-    /// `DELETE` is sent to `path`. There is no value then: the path can use `%key`.
+    /// `DELETE` is sent to `path`, or what an application has for it. There is no value then: only the
+    /// event's key, in a path `%key`.
     Delete,
     /// Nothing.
     Ignore,
@@ -170,108 +149,12 @@ impl Options {
     }
 }
 
-impl Connection {
-    /// The texts that no message may show.
-    fn secrets(&self, options: &Options) -> Vec<Secret> {
-        let headers = self.headers.values().cloned();
-        let auth = self.auth.iter().flat_map(Auth::secrets);
-        let signature = options.signature.iter().flat_map(Signature::secrets).cloned();
-        headers.chain(auth).chain(signature).collect()
-    }
-
-    /// The headers of every request, ready to send.
-    fn header_values(&self) -> Result<Vec<(HeaderName, HeaderValue)>, Mistake> {
-        let mut values = Vec::new();
-        for (name, value) in &self.headers {
-            let pointer = format!("/headers/{}", escaped(name));
-            values.push((header_name(name, &pointer)?, sensitive(value.reveal(), &pointer)?));
-        }
-        if let Some(auth) = &self.auth {
-            let value = sensitive(auth.header().reveal(), "/auth")?;
-            values.push((reqwest::header::AUTHORIZATION, value));
-        }
-        Ok(values)
-    }
-}
-
 impl Signature {
     fn secrets(&self) -> &[Secret] {
         match self {
             Self::StandardWebhooks(OneOrMore::One(secret)) => std::slice::from_ref(secret),
             Self::StandardWebhooks(OneOrMore::More(secrets)) => secrets,
         }
-    }
-}
-
-impl Auth {
-    fn header(&self) -> Secret {
-        use base64::Engine as _;
-        match self {
-            Auth::Bearer(token) => Secret::new(format!("Bearer {}", token.reveal())),
-            Auth::Basic { user, password } => {
-                let pair = format!("{user}:{}", password.reveal());
-                let pair = base64::prelude::BASE64_STANDARD.encode(pair);
-                Secret::new(format!("Basic {pair}"))
-            }
-        }
-    }
-
-    fn secrets(&self) -> [Secret; 2] {
-        let (Auth::Bearer(secret) | Auth::Basic { password: secret, .. }) = self;
-        let header = self.header();
-        // Its second word alone, in case that is what comes back.
-        [secret.clone(), Secret::new(header.reveal().split(' ').next_back().unwrap_or_default())]
-    }
-}
-
-/// A mistake in a section, before it is known whether the file is being checked or run.
-struct Mistake {
-    pointer: String,
-    code: &'static str,
-    cause: String,
-    hint: &'static str,
-}
-
-/// A header's name that a file may set. Those that frame the message are HTTP's own.
-fn header_name(name: &str, pointer: &str) -> Result<HeaderName, Mistake> {
-    const FRAMING: [&str; 7] =
-        ["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"];
-    let mistake = |cause: String, hint| Mistake {
-        pointer: pointer.to_owned(),
-        code: "header_invalid",
-        cause,
-        hint,
-    };
-    let parsed: HeaderName = name.parse().map_err(|_| {
-        mistake(format!("`{name}` is not a header's name."), "Write letters, digits and dashes.")
-    })?;
-    if FRAMING.contains(&parsed.as_str()) {
-        return Err(mistake(format!("`{name}` is set by HTTP itself."), "Leave it out."));
-    }
-    Ok(parsed)
-}
-
-fn sensitive(value: &str, pointer: &str) -> Result<HeaderValue, Mistake> {
-    let mut value = HeaderValue::from_str(value).map_err(|_| Mistake {
-        pointer: pointer.to_owned(),
-        code: "header_invalid",
-        cause: "The header's value holds a line break or a character that headers cannot carry."
-            .to_owned(),
-        hint: "Look for a line break at the end of the secret's file.",
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// A name as one step of a JSON pointer (RFC 6901).
-fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
-}
-
-impl From<Mistake> for Fault {
-    fn from(mistake: Mistake) -> Self {
-        let Mistake { pointer, code, cause, hint } = mistake;
-        Fault::config(code, format!("At `{pointer}`: {cause} {hint}"))
     }
 }
 
@@ -282,19 +165,24 @@ impl SinkConnector for Http {
     type Connection = Connection;
     type Options = Options;
 
+    const PROBE: Option<Probe<Connection>> = Some(probe::probe);
+
     fn once(options: &Options) -> Once {
         match options.once {
+            // A batch comes together anew at each try, and its key with it.
+            _ if options.batch.is_some() => Once::No,
             Remembers::No => Once::No,
             Remembers::For(Period(time)) => Once::For(time),
             Remembers::Forever => Once::Forever,
         }
     }
 
+    fn overwrites(options: &Options) -> bool {
+        matches!(options.method, Method::Put | Method::Patch)
+    }
+
     fn check(connection: &Connection, options: &Options, findings: &mut Findings) {
-        connection.target.check(findings);
-        if let Err(Mistake { pointer, code, cause, hint }) = connection.header_values() {
-            findings.connection(&pointer, code, cause, hint);
-        }
+        connection.check(findings);
         for Mistake { pointer, code, cause, hint } in request::mistakes(options) {
             findings.route(&pointer, code, cause, hint);
         }
@@ -306,22 +194,32 @@ impl SinkConnector for Http {
         setup: &Setup,
     ) -> Result<Box<dyn Sink>, Fault> {
         let cap = options.retry_after_cap.0;
-        let exchange = Exchange::new(&connection.target, &connection.secrets(&options), setup)?;
+        let signature = options.signature.as_ref().map(Signature::secrets).unwrap_or_default();
+        let exchange = Exchange::with(&connection, signature, setup)?;
         Ok(Box::new(HttpSink {
             exchange: exchange.with_retry_after_cap(cap),
-            request: Request::new(&connection, options, setup)?,
+            batch: options.batch,
+            request: Request::new(options, setup)?,
         }))
     }
 }
 
 struct HttpSink {
     exchange: Exchange,
+    batch: Option<NonZeroU16>,
     request: Request,
 }
 
 #[async_trait]
 impl Sink for HttpSink {
+    fn batch(&self) -> usize {
+        self.batch.map_or(1, |most| most.get().into())
+    }
+
     async fn deliver(&self, batch: &[Event], attempt: u32) -> Vec<Result<Delivery, Fault>> {
+        if self.batch.is_some() {
+            return self.deliver_together(batch, attempt).await;
+        }
         let mut outcomes = Vec::with_capacity(batch.len());
         for event in batch {
             outcomes.push(self.deliver_one(event, attempt).await);
@@ -331,8 +229,38 @@ impl Sink for HttpSink {
 }
 
 impl HttpSink {
+    /// One request for all but the deletions.
+    async fn deliver_together(
+        &self,
+        batch: &[Event],
+        attempt: u32,
+    ) -> Vec<Result<Delivery, Fault>> {
+        let is_deletion = |event: &&Event| event.payload.is_none() && event.value.is_none();
+        let written: Vec<&Event> = batch.iter().filter(|event| !is_deletion(event)).collect();
+        let outcome = self.send(self.request.together(&written), attempt).await;
+        let refused = |fault: &Fault| fault.domain == engine::Domain::Data;
+        let alone = written.len() > 1 && outcome.as_ref().is_err_and(refused);
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for event in batch {
+            outcomes.push(match (is_deletion(&event), alone) {
+                (true, _) => self.deliver_one(event, attempt).await,
+                (false, true) => self.send(self.request.together(&[event]), attempt).await,
+                (false, false) => outcome.clone(),
+            });
+        }
+        outcomes
+    }
+
     async fn deliver_one(&self, event: &Event, attempt: u32) -> Result<Delivery, Fault> {
-        let Some(call) = self.request.call(event)? else {
+        self.send(self.request.call(event), attempt).await
+    }
+
+    async fn send(
+        &self,
+        call: Result<Option<Call>, Fault>,
+        attempt: u32,
+    ) -> Result<Delivery, Fault> {
+        let Some(call) = call? else {
             return Ok(Delivery { answer: "a deletion, ignored".to_owned(), already_there: false });
         };
         // A 2xx is the application's word that it has the event, whatever becomes of the body.

@@ -5,23 +5,23 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine::connector::Setup;
 use engine::expression::{CompiledTemplate, Diagnostic, Program};
-use engine::{Event, Fault, Value};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use engine::{Event, Fault, Value, event};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use schemas::{Path, Segment};
 use serde_json::{Number, Value as Json};
 
 use super::signature::{self, Signer};
-use super::{Connection, Decimals, Method, Mistake, OnDelete, Options};
-use super::{escaped, header_name};
-use crate::exchange::Call;
-
-/// All but the unreserved characters of RFC 3986: an inserted value stays one part of the path.
-const INSERTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+use super::{Decimals, Method, OnDelete, Options, Remembers};
+use exchange::{Call, Mistake, encoded, escaped, header_name};
 
 /// How much of an answer is read: enough to see why it failed, and for its connection to be used
 /// again.
 const MOST_OF_AN_ANSWER: usize = 64 * 1024;
+
+/// Names the replay that sends an event again.
+const REPLAY: HeaderName = HeaderName::from_static("passerelle-replay");
+
+const JSON: &str = "application/json";
 
 const SIGNED: [&str; 3] = ["webhook-id", "webhook-timestamp", "webhook-signature"];
 
@@ -30,7 +30,6 @@ pub(super) struct Request {
     route: Arc<str>,
     method: Method,
     path: CompiledTemplate,
-    fixed: Vec<(HeaderName, HeaderValue)>,
     headers: Vec<(HeaderName, CompiledTemplate)>,
     body: Option<Program>,
     /// The decimals to write as numbers.
@@ -46,6 +45,15 @@ pub(super) fn mistakes(options: &Options) -> Vec<Mistake> {
     mistakes.extend(idempotency(options).err());
     mistakes.extend(signers(options).err());
     mistakes.extend(options.headers.keys().filter_map(|name| own_header(name, options).err()));
+    mistakes.extend(of_batch(options));
+    if options.batch.is_some() && options.once != Remembers::No {
+        mistakes.push(Mistake {
+            pointer: "/once".to_owned(),
+            code: "once_with_batch",
+            cause: "A batch's key is that of the events that happen to be together: a repeat can have another.".to_owned(),
+            hint: "Leave `batch` or `once` out.",
+        });
+    }
     if options.body.is_some() && options.decimals == Decimals::Number {
         mistakes.push(Mistake {
             pointer: "/decimals".to_owned(),
@@ -55,6 +63,22 @@ pub(super) fn mistakes(options: &Options) -> Vec<Mistake> {
         });
     }
     mistakes
+}
+
+/// One request for several events has one path and one set of headers.
+fn of_batch(options: &Options) -> Option<Mistake> {
+    options.batch?;
+    let headers = options.headers.iter();
+    let headers = headers.map(|(name, text)| (format!("/headers/{}", escaped(name)), text));
+    let mut all = std::iter::once(("/path".to_owned(), &options.path)).chain(headers);
+    let (pointer, _) = all.find(|(_, text)| text.0.contains("{{"))?;
+    Some(Mistake {
+        pointer,
+        code: "batch_differs",
+        cause: "With `batch`, one request is for several events, and this differs between them."
+            .to_owned(),
+        hint: "Leave `batch` out, or write a fixed text.",
+    })
 }
 
 fn idempotency(options: &Options) -> Result<HeaderName, Mistake> {
@@ -109,11 +133,7 @@ impl Request {
     ///
     /// # Errors
     /// A `Config` fault when an option cannot work.
-    pub(super) fn new(
-        connection: &Connection,
-        options: Options,
-        setup: &Setup,
-    ) -> Result<Self, Fault> {
+    pub(super) fn new(options: Options, setup: &Setup) -> Result<Self, Fault> {
         if let Some(mistake) = mistakes(&options).pop() {
             return Err(mistake.into());
         }
@@ -127,7 +147,6 @@ impl Request {
             route: Arc::clone(&setup.route),
             method: options.method,
             path: options.path.compile(setup).map_err(not_compiled("path"))?,
-            fixed: connection.header_values()?,
             headers,
             body: body.map_err(not_compiled("body"))?,
             numbers: numbers(options.decimals, setup)?,
@@ -153,25 +172,61 @@ impl Request {
                 return Err(Fault::data("tombstone", message));
             }
         };
-        let path =
-            self.path.render_with(event, |text| utf8_percent_encode(text, INSERTED).into())?;
-        let mut headers = HeaderMap::new();
-        let body = match deletion {
-            true => Vec::new(),
-            false => {
-                let (kind, body) = self.body(event)?;
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-                body
+        let body = if deletion { None } else { Some(self.body(event)?) };
+        let id = event.idempotency_key(&self.route);
+        self.filled(method, event, &id, body).map(Some)
+    }
+
+    /// One request for several events, none of them a deletion: an array of what each would be alone.
+    ///
+    /// # Errors
+    /// A `Data` fault when one of them does not give JSON.
+    pub(super) fn together(&self, events: &[&Event]) -> Result<Option<Call>, Fault> {
+        let Some(first) = events.first() else { return Ok(None) };
+        let mut whole = Vec::new();
+        for event in events {
+            let (kind, body) = self.body(event)?;
+            if kind != JSON {
+                let message = "The event gives no JSON, and a batch is an array of it.";
+                return Err(Fault::data("batch_invalid", message));
+            }
+            whole.push(if whole.is_empty() { b'[' } else { b',' });
+            whole.extend(body);
+        }
+        whole.push(b']');
+        let keys: Vec<_> = events.iter().map(|event| event.idempotency_key(&self.route)).collect();
+        let id = match keys.as_slice() {
+            [one] => one.clone(),
+            keys => {
+                use sha2::{Digest as _, Sha256};
+                let hash = Sha256::digest(keys.join(" "));
+                hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
             }
         };
+        self.filled(self.method.into(), first, &id, Some((JSON, whole))).map(Some)
+    }
+
+    /// The request with what an event says of its path and headers.
+    fn filled(
+        &self,
+        method: reqwest::Method,
+        event: &Event,
+        id: &str,
+        body: Option<(&'static str, Vec<u8>)>,
+    ) -> Result<Call, Fault> {
+        let path = self.path.render_with(event, encoded)?;
+        let mut headers = HeaderMap::new();
+        if let Some((kind, _)) = &body {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        let body = body.map(|(_, body)| body).unwrap_or_default();
         self.add_headers(event, &mut headers)?;
-        self.add_identity(event, &body, &mut headers)?;
-        Ok(Some(Call { method, path, headers, body, most: MOST_OF_AN_ANSWER }))
+        self.add_identity(event, id, &body, &mut headers)?;
+        Ok(Call { method, path, headers, body, most: MOST_OF_AN_ANSWER })
     }
 
     /// What is sent, and the type of it.
     fn body(&self, event: &Event) -> Result<(&'static str, Vec<u8>), Fault> {
-        const JSON: &str = "application/json";
         if let Some(program) = &self.body {
             let value = event.value.as_ref().unwrap_or(&Value::Null);
             let given = program.run(event, value)?;
@@ -198,9 +253,6 @@ impl Request {
     }
 
     fn add_headers(&self, event: &Event, headers: &mut HeaderMap) -> Result<(), Fault> {
-        for (name, value) in &self.fixed {
-            headers.insert(name, value.clone());
-        }
         for (name, template) in &self.headers {
             let text = template.render(event)?;
             // This is where a line break in the data would become a header of its own.
@@ -220,10 +272,10 @@ impl Request {
     fn add_identity(
         &self,
         event: &Event,
+        id: &str,
         body: &[u8],
         headers: &mut HeaderMap,
     ) -> Result<(), Fault> {
-        let id = event.idempotency_key(&self.route);
         let mut add = |name: HeaderName, text: &str| {
             let value = HeaderValue::from_str(text).map_err(|_| {
                 Fault::internal("header", format!("The header `{name}` cannot be made."))
@@ -231,14 +283,17 @@ impl Request {
             headers.insert(name, value);
             Ok(())
         };
-        add(self.idempotency.clone(), &id)?;
+        add(self.idempotency.clone(), id)?;
+        if let Some(replay) = event.headers.text(event::REPLAY) {
+            add(REPLAY, replay)?;
+        }
         if self.signers.is_empty() {
             return Ok(());
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let timestamp = now.as_secs().to_string();
-        let signature = signature::header(&self.signers, &id, &timestamp, body);
-        let values = [id.as_str(), &timestamp, &signature];
+        let signature = signature::header(&self.signers, id, &timestamp, body);
+        let values = [id, &timestamp, &signature];
         SIGNED
             .into_iter()
             .zip(values)
@@ -270,7 +325,7 @@ fn numbers(decimals: Decimals, setup: &Setup) -> Result<Vec<Path>, Fault> {
 }
 
 /// The same JSON with the decimals at these paths as numbers, digit for digit.
-fn with_numbers(json: &str, paths: &[Path]) -> serde_json::Result<String> {
+pub(crate) fn with_numbers(json: &str, paths: &[Path]) -> serde_json::Result<String> {
     let mut json: Json = serde_json::from_str(json)?;
     for path in paths {
         number_at(&mut json, path.segments());

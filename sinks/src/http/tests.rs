@@ -5,8 +5,8 @@ use engine::{Domain, Headers, Retry, event};
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::exchange::bad_server::{Act, BadServer, answer};
-use crate::exchange::tests::setup;
+use crate::tests::setup;
+use ::tests::bad_server::{Act, BadServer, answer};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -35,9 +35,11 @@ fn built(server: &BadServer, connection: Json, options: Json, setup: &Setup) -> 
     whole.as_object_mut().unwrap().extend(connection.as_object().unwrap().clone());
     let connection: Connection = serde_json::from_value(whole).unwrap();
     let options: Options = serde_json::from_value(options).unwrap();
-    let exchange = Exchange::new(&connection.target, &connection.secrets(&options), setup).unwrap();
-    let request = Request::new(&connection, options, setup).unwrap();
-    HttpSink { exchange, request }
+    let secrets = options.signature.as_ref().map(Signature::secrets).unwrap_or_default();
+    let exchange = Exchange::with(&connection, secrets, setup).unwrap();
+    let batch = options.batch;
+    let request = Request::new(options, setup).unwrap();
+    HttpSink { exchange, batch, request }
 }
 
 fn sink(server: &BadServer, options: Json) -> HttpSink {
@@ -156,9 +158,7 @@ async fn decimals_can_be_numbers_with_all_their_digits() {
     let server = good().await;
     let mut setup = setup();
     let options = json!({ "decimals": "number" });
-    let connection = serde_json::from_value(json!({ "url": "http://a.example" })).unwrap();
-    let unknown =
-        Request::new(&connection, serde_json::from_value(options.clone()).unwrap(), &setup);
+    let unknown = Request::new(serde_json::from_value(options.clone()).unwrap(), &setup);
     assert_eq!(unknown.err().unwrap().domain, Domain::Config);
     setup.input_schema = Some(schemas::Schema::parse(schemas::events::SALE).unwrap());
     let sink = built(&server, json!({}), options, &setup);
@@ -185,6 +185,28 @@ async fn a_deletion_does_what_the_route_says() {
     let received = server.received().remove(0);
     assert_eq!(received.line, "DELETE /customers/C-1 HTTP/1.1");
     assert!(received.body.is_empty() && received.headers.contains_key("idempotency-key"));
+}
+
+#[tokio::test]
+async fn a_batch_is_one_array_and_what_is_refused_together_is_sent_alone() {
+    let server = BadServer::start_reading(|request| {
+        let bad = String::from_utf8_lossy(&request.body).contains("bad");
+        if bad { answer("422 X", "", "") } else { answer("200 OK", "", "") }
+    })
+    .await;
+    let sink = sink(&server, json!({ "batch": 10, "on_delete": "ignore" }));
+    assert_eq!(sink.batch(), 10);
+    let good = [order(r#"{"id":1}"#), tombstone(), order(r#"{"id":2}"#)];
+    assert!(sink.deliver(&good, 1).await.iter().all(Result::is_ok));
+    assert_eq!(server.received()[0].body, br#"[{"id":1},{"id":2}]"#);
+    let mixed = [order(r#"{"id":"bad"}"#), order(r#"{"id":3}"#)];
+    let outcomes = sink.deliver(&mixed, 1).await;
+    assert!(outcomes[0].is_err() && outcomes[1].is_ok());
+    let bodies: Vec<_> = server.received().into_iter().skip(2).map(|one| one.body).collect();
+    assert_eq!(bodies, [&br#"[{"id":"bad"}]"#[..], br#"[{"id":3}]"#]);
+    let options = json!({ "batch": 10, "path": "/{{ .id }}" });
+    let differs = Request::new(serde_json::from_value(options).unwrap(), &setup());
+    assert_eq!(differs.err().unwrap().cause, "batch_differs");
 }
 
 #[tokio::test]

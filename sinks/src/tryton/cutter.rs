@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::exchange::bad_server;
+use ::tests::bad_server;
 
 /// A proxy on loopback, in front of an ERP.
 pub(super) struct Cutter {

@@ -6,6 +6,7 @@
 //! outcome is unknown the sale is looked up first, and goes on from the state that it is in.
 
 mod parties;
+mod probe;
 mod references;
 mod rest;
 mod sale;
@@ -14,7 +15,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use bigdecimal::BigDecimal;
-use engine::connector::{Findings, Setup, SinkConnector};
+use engine::connector::{Findings, Probe, Setup, SinkConnector};
 use engine::event::REPLAY;
 use engine::expression::{Expression, Program};
 use engine::options::Secret;
@@ -24,7 +25,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use crate::exchange::{Exchange, Target};
+use exchange::{Exchange, Target};
 use parties::Buyer;
 use references::{References, Shop, unreadable};
 use rest::{Failure, Id, Rest};
@@ -174,6 +175,8 @@ impl SinkConnector for Tryton {
     const EXAMPLE: &'static str = include_str!("example.yaml");
     type Connection = Connection;
     type Options = Options;
+
+    const PROBE: Option<Probe<Connection>> = Some(probe::probe);
 
     fn once(_: &Options) -> Once {
         Once::Forever

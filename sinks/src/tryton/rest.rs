@@ -6,13 +6,13 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE;
 use bigdecimal::BigDecimal;
 use chrono::{Datelike, NaiveDate};
-use engine::Fault;
+use engine::{Domain, Fault};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value as Json, json};
 
-use crate::exchange::{Answer, Call, Exchange};
+use exchange::{Answer, Call, Exchange};
 
 /// How much of an answer is read: a party with all its addresses is far smaller.
 const MOST_OF_AN_ANSWER: usize = 1024 * 1024;
@@ -91,6 +91,16 @@ impl Rest {
             Json::Array(records) => Ok(records),
             _ => Err(Fault::remote("tryton_answer", format!("The ERP listed no {model}."))),
         }
+    }
+
+    /// What the fields of a model are, by name.
+    ///
+    /// # Errors
+    /// As those of [`search`](Self::search): there is no event.
+    pub(super) async fn fields_of(&self, model: &str) -> Result<Json, Fault> {
+        let path = format!("/rest/model/{}/fields_get", exchange::encoded(model));
+        let asked = self.call(Method::POST, path, Some(&json!({}))).await;
+        asked.map_err(|failure| not_of_an_event(failure.into()))
     }
 
     /// Creates a record and reads these fields of it.
@@ -201,6 +211,14 @@ fn says(asked: &str, sent: Option<&Json>, name: &str) -> bool {
     }
     let asked_of_it = asked.split(['/', ' ']).any(|part| part == name);
     asked_of_it || sent.is_none_or(|sent| has_key(sent, name))
+}
+
+/// A fault of what was asked without an event.
+fn not_of_an_event(fault: Fault) -> Fault {
+    match fault.domain {
+        Domain::Data => Fault::refused(fault.cause, fault.message),
+        _ => fault,
+    }
 }
 
 fn read(answer: Answer) -> Result<Json, Fault> {

@@ -187,7 +187,7 @@ mod tests {
         let of = |text: &str| {
             let schema = Schema::parse(text).unwrap();
             let (input, input_schema) = (schemas::kind(&schema), Some(schema));
-            check_input(&Setup { input, input_schema, ..crate::exchange::tests::setup() })
+            check_input(&Setup { input, input_schema, ..crate::tests::setup() })
         };
         of(schemas::events::SALE).unwrap();
         let note = r#""fields": [{ "name": "note", "type": "string" },"#;

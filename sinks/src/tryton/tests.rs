@@ -8,7 +8,7 @@ use engine::{Domain, Headers, Retry};
 use super::cutter::Cutter;
 use super::simulator::{KEY, Simulator};
 use super::*;
-use crate::exchange::tests::setup;
+use crate::tests::setup;
 
 const SKIPPED: &str = "SKIPPED: nothing was held against a real Tryton. To do so, set \
                        PASSERELLE_TRYTON_URL=http://127.0.0.1:8070/erp and PASSERELLE_TRYTON_KEY.\n";

@@ -8,7 +8,7 @@ use kafka_protocol::{
         ConsumerProtocolSubscription, OffsetCommitRequest, OffsetCommitResponse,
         OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse,
         TopicName,
-        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+        offset_commit_request::OffsetCommitRequestPartition,
         offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
         offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic},
         offset_fetch_request::OffsetFetchRequestGroup,
@@ -31,21 +31,8 @@ use crate::{
 
 /// OffsetCommit.
 pub(super) async fn commit(node: &Arc<Node>, ask: OffsetCommitRequest) -> OffsetCommitResponse {
-    let view = node.topics.view();
-    let now = now_ms();
-    let mut commits = Vec::new();
-    let mut checked = Vec::new();
-    for OffsetCommitRequestTopic { name, partitions, .. } in ask.topics {
-        let mut outcomes = Vec::with_capacity(partitions.len());
-        for partition in partitions {
-            let outcome = check(&view, &name, &partition);
-            if outcome.is_ok() {
-                commits.push(to_commit(&name, &partition, now));
-            }
-            outcomes.push((partition.partition_index, outcome));
-        }
-        checked.push((name, outcomes));
-    }
+    let topics = ask.topics.into_iter().map(|topic| (topic.name, topic.partitions));
+    let (commits, checked) = sort_out(node, topics);
     let asker = Asker {
         member: &ask.member_id,
         instance: ask.group_instance_id.as_deref(),
@@ -63,6 +50,32 @@ pub(super) async fn commit(node: &Arc<Node>, ask: OffsetCommitRequest) -> Offset
             .with_partitions(outcomes.into_iter().map(partition).collect())
     });
     OffsetCommitResponse::default().with_topics(topics.collect())
+}
+
+/// What was found of each partition, by topic.
+pub(super) type Checked = Vec<(TopicName, Vec<(i32, Outcome<()>)>)>;
+
+/// The commits that may be made of those asked for, and what was found of each.
+pub(super) fn sort_out(
+    node: &Node,
+    topics: impl Iterator<Item = (TopicName, Vec<OffsetCommitRequestPartition>)>,
+) -> (Vec<(Place, Committed)>, Checked) {
+    let view = node.topics.view();
+    let now = now_ms();
+    let mut commits = Vec::new();
+    let mut checked = Checked::new();
+    for (name, partitions) in topics {
+        let mut outcomes = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let outcome = check(&view, &name, &partition);
+            if outcome.is_ok() {
+                commits.push(to_commit(&name, &partition, now));
+            }
+            outcomes.push((partition.partition_index, outcome));
+        }
+        checked.push((name, outcomes));
+    }
+    (commits, checked)
 }
 
 fn check(view: &View, topic: &str, partition: &OffsetCommitRequestPartition) -> Outcome<()> {
@@ -95,40 +108,67 @@ fn to_commit(
 /// OffsetFetch: of one group up to version 7, of several since.
 pub(super) fn fetch(node: &Node, call: &Call, ask: OffsetFetchRequest) -> OffsetFetchResponse {
     if call.head.version >= 8 {
-        let groups = ask.groups.into_iter().map(|group| fetch_group(node, group));
+        let stable = ask.require_stable;
+        let groups = ask.groups.into_iter().map(|group| fetch_group(node, group, stable));
         return OffsetFetchResponse::default().with_groups(groups.collect());
     }
     let asked = ask.topics.map(|topics| {
         topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
     });
+    let unsettled = Unsettled { node, group: &ask.group_id, asked: ask.require_stable };
     let topics = offsets(node, &ask.group_id, asked).into_iter().map(|(name, partitions)| {
         let partitions = partitions.into_iter().map(|(index, committed)| {
             OffsetFetchResponsePartition::default()
+                .with_error_code(unsettled.code(&name, index))
                 .with_partition_index(index)
                 .with_committed_offset(committed.offset)
                 .with_committed_leader_epoch(committed.leader_epoch)
                 .with_metadata(Some(committed.metadata.into()))
         });
-        OffsetFetchResponseTopic::default().with_name(name).with_partitions(partitions.collect())
+        OffsetFetchResponseTopic::default().with_partitions(partitions.collect()).with_name(name)
     });
     OffsetFetchResponse::default().with_topics(topics.collect())
 }
 
-fn fetch_group(node: &Node, asked: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
+fn fetch_group(
+    node: &Node,
+    asked: OffsetFetchRequestGroup,
+    stable: bool,
+) -> OffsetFetchResponseGroup {
     let topics = asked.topics.map(|topics| {
         topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
     });
+    let unsettled = Unsettled { node, group: &asked.group_id, asked: stable };
     let topics = offsets(node, &asked.group_id, topics).into_iter().map(|(name, partitions)| {
         let partitions = partitions.into_iter().map(|(index, committed)| {
             OffsetFetchResponsePartitions::default()
+                .with_error_code(unsettled.code(&name, index))
                 .with_partition_index(index)
                 .with_committed_offset(committed.offset)
                 .with_committed_leader_epoch(committed.leader_epoch)
                 .with_metadata(Some(committed.metadata.into()))
         });
-        OffsetFetchResponseTopics::default().with_name(name).with_partitions(partitions.collect())
+        OffsetFetchResponseTopics::default().with_partitions(partitions.collect()).with_name(name)
     });
     OffsetFetchResponseGroup::default().with_topics(topics.collect()).with_group_id(asked.group_id)
+}
+
+/// Who wants to know of commits in transactions that are still open (KIP-447).
+struct Unsettled<'a> {
+    node: &'a Node,
+    group: &'a str,
+    asked: bool,
+}
+
+impl Unsettled<'_> {
+    /// `UNSTABLE_OFFSET_COMMIT` if such a commit is there: the client asks again.
+    fn code(&self, topic: &str, partition: i32) -> i16 {
+        let place = Place { topic: topic.to_owned(), partition };
+        match self.asked && self.node.groups.is_pending(self.group, &place) {
+            true => ResponseError::UnstableOffsetCommit.code(),
+            false => 0,
+        }
+    }
 }
 
 type Offsets = Vec<(TopicName, Vec<(i32, Committed)>)>;

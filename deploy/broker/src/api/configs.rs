@@ -22,7 +22,7 @@ use crate::{
     log::LogConfig,
     node::{NODE_ID, Node},
     refusal::{Outcome, Refusal, code_of, message_of},
-    topics::settings::{Kind, Overrides, SETTINGS, Setting, resolve, setting},
+    topics::settings::{Kind, Overrides, SETTINGS, Setting, UNHEEDED, resolve, setting},
 };
 
 /// What a configuration is of (`ConfigResource.Type`).
@@ -43,9 +43,14 @@ pub(super) fn topic_values(
     overrides: &Overrides,
     config: &LogConfig,
 ) -> impl Iterator<Item = (&'static Setting, String, i8)> {
-    SETTINGS.iter().map(|setting| {
+    let heeded = SETTINGS.iter().map(|setting| (setting, (setting.show)(config)));
+    let unheeded = UNHEEDED.iter().map(|setting| {
+        let own = overrides.get(setting.name).cloned();
+        (setting, own.unwrap_or_else(|| (setting.show)(config)))
+    });
+    heeded.chain(unheeded).map(|(setting, value)| {
         let own = overrides.contains_key(setting.name);
-        (setting, (setting.show)(config), if own { source::TOPIC } else { source::DEFAULT })
+        (setting, value, if own { source::TOPIC } else { source::DEFAULT })
     })
 }
 

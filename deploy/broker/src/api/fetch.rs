@@ -6,9 +6,9 @@ use futures::future::select_all;
 use kafka_protocol::{
     error::ResponseError,
     messages::{
-        FetchRequest, FetchResponse,
+        FetchRequest, FetchResponse, ProducerId,
         fetch_request::FetchPartition,
-        fetch_response::{FetchableTopicResponse, PartitionData},
+        fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData},
     },
 };
 use tokio::{
@@ -18,7 +18,7 @@ use tokio::{
 
 use super::Call;
 use crate::{
-    log::Read,
+    log::{Isolation, Read},
     node::Node,
     refusal::{Outcome, Refusal},
 };
@@ -80,6 +80,7 @@ impl Fetched {
         let view = node.topics.view();
         let most = usize::try_from(ask.max_bytes).unwrap_or_default();
         let most = most.min(node.config.limits.fetch_bytes);
+        let isolation = isolation_of(ask.isolation_level);
         let mut fetched = Self { topics: Vec::new(), bytes: 0, failed: false };
         for topic in &ask.topics {
             let found = view.find(&topic.topic, topic.topic_id);
@@ -88,7 +89,8 @@ impl Fetched {
                 let read = found.clone().and_then(|topic| {
                     let log = topic.partition(asked.partition)?.log()?;
                     check_epoch(asked.current_leader_epoch)?;
-                    read(log, asked, most.saturating_sub(fetched.bytes), fetched.bytes == 0)
+                    let left = most.saturating_sub(fetched.bytes);
+                    read(log, asked, isolation, left, fetched.bytes == 0)
                 });
                 partitions.push(fetched.count(asked, read));
             }
@@ -114,6 +116,7 @@ impl Fetched {
                 data.with_high_watermark(read.high_watermark)
                     .with_last_stable_offset(read.last_stable)
                     .with_log_start_offset(read.log_start)
+                    .with_aborted_transactions(aborted(&read))
                     .with_records(Some(read.batches))
             }
             Err(refusal) => {
@@ -133,6 +136,15 @@ impl Fetched {
     }
 }
 
+fn aborted(read: &Read) -> Option<Vec<AbortedTransaction>> {
+    let aborted = read.aborted.iter().map(|aborted| {
+        AbortedTransaction::default()
+            .with_producer_id(ProducerId(aborted.producer_id))
+            .with_first_offset(aborted.first)
+    });
+    (!read.aborted.is_empty()).then(|| aborted.collect())
+}
+
 /// Refuses what a client knows of a leader there never was: the epoch of the only one is 0.
 pub(super) fn check_epoch(current: i32) -> Outcome<()> {
     if current > 0 {
@@ -144,11 +156,23 @@ pub(super) fn check_epoch(current: i32) -> Outcome<()> {
 
 /// Reads batches of a partition: within the bytes left, but the first batch of a response always
 /// (KIP-74).
-fn read(log: &crate::log::Log, asked: &FetchPartition, left: usize, first: bool) -> Outcome<Read> {
+fn read(
+    log: &crate::log::Log,
+    asked: &FetchPartition,
+    isolation: Isolation,
+    left: usize,
+    first: bool,
+) -> Outcome<Read> {
     let most = usize::try_from(asked.partition_max_bytes).unwrap_or_default().min(left);
-    let mut read = log.read(asked.fetch_offset, most)?;
+    let mut read = log.read(asked.fetch_offset, most, isolation)?;
     if !first && read.batches.len() > left {
         read.batches = bytes::Bytes::new();
+        read.aborted.clear();
     }
     Ok(read)
+}
+
+/// What a request's isolation level stands for (`IsolationLevel.java`).
+pub(super) fn isolation_of(level: i8) -> Isolation {
+    if level == 0 { Isolation::Uncommitted } else { Isolation::Committed }
 }

@@ -84,11 +84,12 @@ mod coordinated {
 
 fn find_coordinator(call: &Call, ask: FindCoordinatorRequest) -> FindCoordinatorResponse {
     let found = match ask.key_type {
-        coordinated::GROUP => Ok(()),
-        coordinated::TRANSACTION => Err(super::producers::no_transactions()),
+        coordinated::GROUP | coordinated::TRANSACTION => Ok(()),
         other => Err(Refusal::new(
             ResponseError::InvalidRequest,
-            format!("there is no coordinator of type {other} here, only of groups"),
+            format!(
+                "there is no coordinator of type {other} here, only of groups and transactions"
+            ),
         )),
     };
     let (host, port) = call.advertised.clone();

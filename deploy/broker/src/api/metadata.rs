@@ -27,7 +27,7 @@ use super::{Call, Unreadable, frame, versions::SERVED};
 use crate::{
     node::{NODE_ID, Node},
     refusal::{Outcome, Refusal, code_of},
-    topics::{Creation, Partition, Topic, settings::Overrides},
+    topics::{self, Creation, Partition, Topic, settings::Overrides},
     wire::Head,
 };
 
@@ -90,6 +90,10 @@ async fn asked_topic(
     let topic = match found {
         Err(_) if may_create && node.config.auto_create && !name.is_empty() => {
             create(node, name).await
+        }
+        // A client gives up a name that can never be, and waits for one that is not there yet.
+        Err(unknown) if !name.is_empty() => {
+            Err(topics::name::check(&name).err().unwrap_or(unknown))
         }
         found => found,
     };

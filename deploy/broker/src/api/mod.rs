@@ -7,9 +7,9 @@ mod groups;
 mod metadata;
 mod offsets;
 mod produce;
-mod producers;
 mod records;
 mod topics;
+mod transactions;
 mod versions;
 
 use std::{future::Future, net::IpAddr, sync::Arc};
@@ -20,8 +20,8 @@ use kafka_protocol::{
         AlterConfigsRequest, ApiKey, ApiVersionsRequest, CreatePartitionsRequest,
         CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
         DescribeConfigsRequest, DescribeLogDirsRequest, DescribeTopicPartitionsRequest,
-        FetchRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, ListOffsetsRequest,
-        MetadataRequest, OffsetForLeaderEpochRequest, ResponseHeader,
+        FetchRequest, IncrementalAlterConfigsRequest, ListOffsetsRequest, MetadataRequest,
+        OffsetForLeaderEpochRequest, ResponseHeader,
     },
     protocol::{Encodable, HeaderVersion, Request},
 };
@@ -151,9 +151,6 @@ async fn route(
             respond(head, body, async |ask: DescribeLogDirsRequest| records::log_dirs(node, &ask))
                 .await
         }
-        ApiKey::InitProducerId => {
-            respond(head, body, |ask: InitProducerIdRequest| producers::init(node, ask)).await
-        }
         ApiKey::DescribeConfigs => {
             respond(head, body, async |ask: DescribeConfigsRequest| configs::describe(node, ask))
                 .await
@@ -165,6 +162,15 @@ async fn route(
         ApiKey::AlterConfigs => {
             respond(head, body, |ask: AlterConfigsRequest| configs::replace(node, ask)).await
         }
+        ApiKey::InitProducerId
+        | ApiKey::AddPartitionsToTxn
+        | ApiKey::AddOffsetsToTxn
+        | ApiKey::EndTxn
+        | ApiKey::TxnOffsetCommit
+        | ApiKey::WriteTxnMarkers
+        | ApiKey::DescribeProducers
+        | ApiKey::DescribeTransactions
+        | ApiKey::ListTransactions => transactions::route(node, call, api, body).await,
         other => groups::route(node, call, other, body).await,
     }
 }

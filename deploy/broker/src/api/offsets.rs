@@ -11,9 +11,12 @@ use kafka_protocol::messages::{
     offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult},
 };
 
-use super::{Call, fetch::check_epoch};
+use super::{
+    Call,
+    fetch::{check_epoch, isolation_of},
+};
 use crate::{
-    log::Log,
+    log::{Isolation, Log},
     node::Node,
     refusal::{Outcome, code_of},
     topics::View,
@@ -43,12 +46,13 @@ pub(super) async fn list_offsets(
     ask: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
     let version = call.head.version;
+    let isolation = isolation_of(ask.isolation_level);
     // A search by time reads indices and batches.
     let listed = node.aside(move |node| {
         let view = node.topics.view();
         let topics = ask.topics.into_iter().map(|topic| {
             let partitions =
-                topic.partitions.iter().map(|at| list(&view, version, &topic.name, at));
+                topic.partitions.iter().map(|at| list(&view, version, isolation, &topic.name, at));
             ListOffsetsTopicResponse::default()
                 .with_partitions(partitions.collect())
                 .with_name(topic.name)
@@ -61,12 +65,13 @@ pub(super) async fn list_offsets(
 fn list(
     view: &View,
     version: i16,
+    isolation: Isolation,
     topic: &str,
     asked: &ListOffsetsPartition,
 ) -> ListOffsetsPartitionResponse {
     let found = on(view, topic, asked.partition_index, |log| {
         check_epoch(asked.current_leader_epoch)?;
-        find(log, asked.timestamp)
+        find(log, isolation, asked.timestamp)
     });
     let response = ListOffsetsPartitionResponse::default()
         .with_partition_index(asked.partition_index)
@@ -87,14 +92,19 @@ fn on<T>(
     view.named(topic)?.partition(partition)?.log().and_then(act)
 }
 
-fn find(log: &Log, timestamp: i64) -> Outcome<Position> {
+fn find(log: &Log, isolation: Isolation, timestamp: i64) -> Outcome<Position> {
     let at = |offset| Position { offset, timestamp: -1 };
+    let end = match isolation {
+        Isolation::Uncommitted => log.high_watermark(),
+        Isolation::Committed => log.last_stable(),
+    };
+    let before_end = |found: Option<(i64, i64)>| found.filter(|(offset, _)| *offset < end);
     match timestamp {
-        special::LATEST => Ok(at(log.high_watermark())),
+        special::LATEST => Ok(at(end)),
         special::EARLIEST | special::EARLIEST_LOCAL => Ok(at(log.log_start())),
-        special::MAX_TIMESTAMP => Ok(position(log.max_timestamp()?)),
+        special::MAX_TIMESTAMP => Ok(position(before_end(log.max_timestamp()?))),
         // The rest of the special ones speak of tiered storage, of which there is none.
-        time if time >= 0 => Ok(position(log.offset_for_time(time)?)),
+        time if time >= 0 => Ok(position(before_end(log.offset_for_time(time)?))),
         _ => Ok(NOWHERE),
     }
 }

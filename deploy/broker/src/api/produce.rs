@@ -15,10 +15,12 @@ use uuid::Uuid;
 
 use super::{Call, Unreadable, frame};
 use crate::{
-    log::Appended,
+    groups::Place,
+    log::{Appended, batch::BatchHeader},
     node::{Node, now_ms},
     refusal::{Outcome, Refusal},
     topics::Partition,
+    transactions::Claim,
     wire::Head,
 };
 
@@ -92,7 +94,7 @@ impl Fields {
 }
 
 struct Request {
-    transactional: bool,
+    transactional_id: Option<Bytes>,
     acks: i16,
     topics: Vec<TopicBatches>,
 }
@@ -106,7 +108,7 @@ struct TopicBatches {
 fn read(body: Bytes, version: i16) -> Result<Request, String> {
     let mut fields = Fields { rest: body, flexible: version >= FLEXIBLE };
     let short = |error: TryGetError| format!("a produce request is cut short: {error}");
-    let transactional = fields.bytes(false).map_err(short)?.is_some();
+    let transactional_id = fields.bytes(false).map_err(short)?;
     let acks = fields.rest.try_get_i16().map_err(short)?;
     let _timeout = fields.rest.try_get_i32().map_err(short)?;
     let mut topics = Vec::new();
@@ -114,7 +116,7 @@ fn read(body: Bytes, version: i16) -> Result<Request, String> {
     for _ in 0..fields.length(true).map_err(short)?.unwrap_or_default() {
         topics.push(read_topic(&mut fields, version, &mut room)?);
     }
-    Ok(Request { transactional, acks, topics })
+    Ok(Request { transactional_id, acks, topics })
 }
 
 fn read_topic(fields: &mut Fields, version: i16, room: &mut usize) -> Result<TopicBatches, String> {
@@ -159,7 +161,7 @@ pub(super) fn produce(node: &Node, call: &Call, body: Bytes) -> Result<Produced,
     let request = read(body, call.head.version)?;
     let allowed = check(&request);
     let view = node.topics.view();
-    let now = now_ms();
+    let transactional_id = request.transactional_id.clone();
     let topics = request
         .topics
         .into_iter()
@@ -169,7 +171,9 @@ pub(super) fn produce(node: &Node, call: &Call, body: Bytes) -> Result<Produced,
                 let outcome = topic.clone().and_then(|topic| {
                     topic.refuse_internal()?;
                     let partition = topic.partition(index)?;
-                    let appended = partition.log().and_then(|log| Ok(log.append(batch, now)?));
+                    let place = Place { topic: topic.name.clone(), partition: index };
+                    let appended =
+                        append_to(node, transactional_id.as_deref(), partition, &place, batch);
                     let appended = appended
                         .inspect_err(|why| node.warn_of_storage(&topic.name, index, why))?;
                     Ok((Arc::clone(partition), appended))
@@ -182,10 +186,26 @@ pub(super) fn produce(node: &Node, call: &Call, body: Bytes) -> Result<Produced,
     Ok(Produced { topics, acknowledged: request.acks != 0 })
 }
 
+/// Appends a batch; one of a transaction only while that is open.
+fn append_to(
+    node: &Node,
+    id: Option<&[u8]>,
+    partition: &Partition,
+    place: &Place,
+    batch: Bytes,
+) -> Outcome<Appended> {
+    let log = partition.log()?;
+    let header = BatchHeader::parse(&batch).filter(BatchHeader::is_transactional);
+    let Some(header) = header else { return Ok(log.append(batch, now_ms())?) };
+    let id = id.and_then(|id| std::str::from_utf8(id).ok()).ok_or_else(|| {
+        let message = "a transactional batch needs a transactional.id in its request";
+        Refusal::new(ResponseError::InvalidTxnState, message)
+    })?;
+    let claim = Claim { id, producer_id: header.producer_id, epoch: header.producer_epoch };
+    node.transactions.within(claim, place, || Ok(log.append(batch, now_ms())?))
+}
+
 fn check(request: &Request) -> Outcome<()> {
-    if request.transactional {
-        return Err(super::producers::no_transactions());
-    }
     if !(-1..=1).contains(&request.acks) {
         let message = format!("acks={} is none of -1 (all), 0, 1", request.acks);
         return Err(Refusal::new(ResponseError::InvalidRequiredAcks, message));
@@ -281,7 +301,7 @@ mod tests {
     fn every_version_is_read_as_the_codecs_write_it() {
         for version in 3..=13 {
             let read = read(request(version), version).unwrap();
-            assert_eq!((read.acks, read.transactional), (-1, false), "version {version}");
+            assert_eq!((read.acks, read.transactional_id), (-1, None), "version {version}");
             assert_eq!(read.topics.len(), 2);
             for topic in read.topics {
                 let expected = if version >= BY_ID { ("", 42) } else { ("orders", 0) };

@@ -1,6 +1,6 @@
 //! Deleting records, and how much disk there is in use.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use kafka_protocol::messages::{
     DeleteRecordsRequest, DeleteRecordsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse,
@@ -50,6 +50,16 @@ fn delete_before(node: &Node, topic: &str, index: i32, offset: i64) -> Outcome<i
     Ok(log.delete_before(offset)?)
 }
 
+/// The bytes of the volume that a folder is on, and those of them that this process may still write
+/// (KIP-827); -1 where it does not say.
+fn volume(folder: &Path) -> (i64, i64) {
+    const UNKNOWN: i64 = -1;
+    let Ok(volume) = rustix::fs::statvfs(folder) else { return (UNKNOWN, UNKNOWN) };
+    let bytes =
+        |blocks: u64| i64::try_from(blocks.saturating_mul(volume.f_frsize)).unwrap_or(i64::MAX);
+    (bytes(volume.f_blocks), bytes(volume.f_bavail))
+}
+
 /// DescribeLogDirs: the one folder there is.
 pub(super) fn log_dirs(node: &Node, ask: &DescribeLogDirsRequest) -> DescribeLogDirsResponse {
     let wanted = |topic: &str, index: i32| {
@@ -76,9 +86,12 @@ pub(super) fn log_dirs(node: &Node, ask: &DescribeLogDirsRequest) -> DescribeLog
         let described = DescribeLogDirsTopic::default().with_name(name(&topic.name));
         (!partitions.is_empty()).then(|| described.with_partitions(partitions))
     });
+    let (total, usable) = volume(&node.config.directory);
     DescribeLogDirsResponse::default().with_results(vec![
         DescribeLogDirsResult::default()
             .with_log_dir(node.config.directory.display().to_string().into())
-            .with_topics(topics.collect()),
+            .with_topics(topics.collect())
+            .with_total_bytes(total)
+            .with_usable_bytes(usable),
     ])
 }

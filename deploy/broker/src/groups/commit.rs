@@ -26,13 +26,13 @@ pub(crate) struct Committed {
 const KEY_VERSION: i16 = 1;
 const VALUE_VERSION: i16 = 3;
 
-fn put_text(to: &mut BytesMut, text: &str) {
+pub(crate) fn put_text(to: &mut BytesMut, text: &str) {
     // Every text comes from a request, where its length had to fit as well, or is checked.
     to.put_i16(i16::try_from(text.len()).unwrap_or(i16::MAX));
     to.put_slice(&text.as_bytes()[..text.len().min(i16::MAX as usize)]);
 }
 
-fn text(from: &mut Bytes) -> Result<String, TryGetError> {
+pub(crate) fn text(from: &mut Bytes) -> Result<String, TryGetError> {
     let length = usize::try_from(from.try_get_i16()?).unwrap_or_default();
     if length > from.len() {
         return Err(TryGetError { requested: length, available: from.len() });

@@ -6,6 +6,7 @@
 mod commit;
 mod group;
 mod member;
+mod pending;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,14 +17,15 @@ use std::{
 use kafka_protocol::error::ResponseError;
 use tokio::sync::{Notify, oneshot};
 
+use self::pending::{Pending, PendingCommit, count};
 pub(crate) use self::{
-    commit::{Committed, Place},
+    commit::{Committed, Place, put_text, text},
     group::{Group, Rules},
     member::{JoinAsk, Joined, Member, SyncAsk, Synced},
 };
 use crate::{
     broker::{self, KeyValue},
-    log::{Appended, Log},
+    log::{self, Appended, Ending, Log},
     node::now_ms,
     refusal::{Outcome, Refusal},
     topics::{Creation, OFFSETS_TOPIC, Partition, Topics, settings::Overrides},
@@ -43,6 +45,8 @@ const SEGMENT_BYTES: usize = 16 * 1024 * 1024;
 pub(crate) struct Groups {
     rules: Rules,
     entries: Mutex<HashMap<String, Entry>>,
+    /// What is committed in transactions that are still open, by producer. Locked after `entries`.
+    pending: Mutex<Pending>,
     /// Wakes the clock when a deadline may have come nearer.
     changed: Notify,
     partition: Arc<Partition>,
@@ -118,8 +122,9 @@ impl Groups {
             })?,
         };
         let partition = Arc::clone(topic.partition(0)?);
-        let entries = read_back(partition.log()?, rules)?;
-        Ok(Self { rules, entries: Mutex::new(entries), changed: Notify::new(), partition })
+        let (entries, pending) = read_back(partition.log()?, rules)?;
+        let (entries, pending) = (Mutex::new(entries), Mutex::new(pending));
+        Ok(Self { rules, entries, pending, changed: Notify::new(), partition })
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
@@ -250,7 +255,11 @@ impl Groups {
         records.chunks(BATCH).map(|batch| broker::append(log, batch.to_vec())).collect()
     }
 
-    async fn durable(&self, appended: &[Appended]) -> Outcome<()> {
+    /// Returns once the batches are on disk.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn durable(&self, appended: &[Appended]) -> Outcome<()> {
         let log = self.partition.log()?;
         for batch in appended {
             log.durable(batch).await?;
@@ -380,10 +389,20 @@ fn appended_from(appended: &[Appended]) -> i64 {
     appended.first().map_or(0, |batch| batch.base_offset)
 }
 
-fn read_back(log: &Log, rules: Rules) -> Outcome<HashMap<String, Entry>> {
+fn read_back(log: &Log, rules: Rules) -> Outcome<(HashMap<String, Entry>, Pending)> {
     let mut entries: HashMap<String, Entry> = HashMap::new();
-    for record in log.records(0) {
-        let record = record?;
+    let mut pending = Pending::new();
+    for entry in log.entries(0) {
+        let (record, transaction_of) = match entry? {
+            log::Entry::Record { record, transaction_of } => (record, transaction_of),
+            log::Entry::End { producer_id, ending } => {
+                let ended = pending.remove(&producer_id).unwrap_or_default();
+                if ending == Ending::Commit {
+                    count(&mut entries, ended, rules);
+                }
+                continue;
+            }
+        };
         let damaged = |error| {
             Refusal::new(
                 ResponseError::KafkaStorageError,
@@ -393,9 +412,18 @@ fn read_back(log: &Log, rules: Rules) -> Outcome<HashMap<String, Entry>> {
         let Some(key) = record.key else { continue };
         let Some((group, place)) = commit::decode_key(key).map_err(damaged)? else { continue };
         let committed = record.value.map(commit::decode_value).transpose().map_err(damaged)?;
-        let entry = entries.entry(group).or_insert_with(|| Entry::new(rules));
-        entry.keep(place, committed, record.offset);
+        let record = record.offset;
+        match (transaction_of, committed) {
+            (Some(producer_id), Some(committed)) => {
+                let commit = PendingCommit { group, place, committed, record };
+                pending.entry(producer_id).or_default().push(commit);
+            }
+            (_, committed) => {
+                let entry = entries.entry(group).or_insert_with(|| Entry::new(rules));
+                entry.keep(place, committed, record);
+            }
+        }
     }
     entries.retain(|_, entry| !entry.offsets.is_empty());
-    Ok(entries)
+    Ok((entries, pending))
 }

@@ -9,12 +9,13 @@ use bytes::Bytes;
 
 use super::{
     Fsync, Log, LogConfig, LogError, Shared, TimestampType, Writer,
-    arrival::Arrival,
+    arrival::{Arrival, Origin},
     batch::{BatchHeader, NONE},
     checkpoint::Checkpoint,
     files, lock,
     segment::Segment,
     sync::{Syncable, Turn},
+    transactions::{self, Ending},
 };
 
 /// How long the checkpoint may lag behind on disk, should the machine crash.
@@ -42,9 +43,45 @@ impl Log {
     /// # Errors
     /// If the batch is not acceptable, the log stopped, or the disk full: nothing is stored then.
     pub fn append(&self, batches: Bytes, now_ms: i64) -> Result<Appended, LogError> {
-        let config = self.shared.config();
-        let arrival = Arrival::check(&batches, &config, now_ms)?;
-        let appended = self.shared.append(arrival, &config, now_ms)?;
+        self.append_from(Origin::Producer, &batches, now_ms)
+    }
+
+    /// Appends a record batch of the broker's own, which may be part of a producer's transaction.
+    ///
+    /// # Errors
+    /// As of [`append`](Self::append).
+    pub fn append_own(&self, batch: &Bytes, now_ms: i64) -> Result<Appended, LogError> {
+        self.append_from(Origin::Broker, batch, now_ms)
+    }
+
+    /// Ends a producer's transaction with a marker; there need not be one.
+    ///
+    /// # Errors
+    /// If the log stopped, or the disk is full.
+    pub fn append_marker(
+        &self,
+        producer_id: i64,
+        producer_epoch: i16,
+        ending: Ending,
+        now_ms: i64,
+    ) -> Result<Appended, LogError> {
+        const COORDINATOR_EPOCH: i32 = 0;
+        let (header, records) =
+            transactions::marker(producer_id, producer_epoch, ending, COORDINATOR_EPOCH, now_ms);
+        self.enter(Arrival { header, records: records.into() }, now_ms)
+    }
+
+    fn append_from(
+        &self,
+        origin: Origin,
+        batch: &Bytes,
+        now_ms: i64,
+    ) -> Result<Appended, LogError> {
+        self.enter(Arrival::check(batch, &self.shared.config(), origin, now_ms)?, now_ms)
+    }
+
+    fn enter(&self, arrival: Arrival, now_ms: i64) -> Result<Appended, LogError> {
+        let appended = self.shared.append(arrival, &self.shared.config(), now_ms)?;
         self.shared.syncer.request(&self.shared);
         Ok(appended)
     }
@@ -96,6 +133,8 @@ impl Shared {
             },
         )?;
         writer.producers.update(header, now_ms);
+        let ending = transactions::ending_of(header, &arrival.records);
+        lock(&self.transactions).update(header, ending);
         self.log_end.store(header.next_offset(), Ordering::Release);
         drop(writer);
         if self.syncer.fsync() != Fsync::EveryAcknowledgement {
@@ -140,7 +179,7 @@ impl Shared {
             > config.segment_bytes.min(MAX_SEGMENT_BYTES)
             || summary.next_offset - active.base >= i64::from(i32::MAX - batch.last_offset_delta);
         let age = batch.max_timestamp.saturating_sub(summary.first_timestamp);
-        let old = summary.first_timestamp > NONE && age > config.segment_ms;
+        let old = summary.first_timestamp > NONE && age > config.roll_ms();
         if active.size() > 0 && (full || old) { self.roll(writer, &active) } else { Ok(active) }
     }
 
@@ -163,7 +202,10 @@ impl Shared {
     }
 
     pub(super) fn save_producers(&self, writer: &Writer, offset: i64) -> Result<(), LogError> {
-        writer.producers.save(&files::producers_path(&self.dir, offset), offset)
+        let mut transactions = lock(&self.transactions);
+        transactions.forget_before(self.log_start.load(Ordering::Acquire));
+        let path = files::producers_path(&self.dir, offset);
+        writer.producers.save(&transactions, &path, offset)
     }
 
     /// Syncs what was appended so far and tells everyone.

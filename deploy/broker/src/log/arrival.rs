@@ -10,6 +10,28 @@ use super::{
     record::{self, Records},
 };
 
+/// Who writes a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A producer.
+    Producer,
+    /// The broker itself, on behalf of a producer: in its transaction, without a sequence number.
+    Broker,
+}
+
+/// The timestamps that a log takes at a moment, both ends included.
+type Timestamps = std::ops::RangeInclusive<i64>;
+
+/// Which of a producer's timestamps a log takes now. The broker's own are its clock's, and a log that
+/// stamps its records takes any.
+fn accepted(config: &LogConfig, origin: Origin, now_ms: i64) -> Timestamps {
+    if origin == Origin::Broker || config.timestamp_type == TimestampType::LogAppendTime {
+        return i64::MIN..=i64::MAX;
+    }
+    now_ms.saturating_sub(config.timestamp_before_max_ms)
+        ..=now_ms.saturating_add(config.timestamp_after_max_ms)
+}
+
 /// A batch that may enter: its header, to be given an offset, and its records as received.
 pub(super) struct Arrival {
     pub header: BatchHeader,
@@ -19,7 +41,12 @@ pub(super) struct Arrival {
 impl Arrival {
     /// Checks what a producer sent: exactly one batch (as Kafka asks of produce requests since
     /// version 3), undamaged, its records in order.
-    pub fn check(received: &Bytes, config: &LogConfig, now_ms: i64) -> Result<Self, LogError> {
+    pub fn check(
+        received: &Bytes,
+        config: &LogConfig,
+        origin: Origin,
+        now_ms: i64,
+    ) -> Result<Self, LogError> {
         let mut header = framed(received, config)?;
         let covered = &received[CRC_FROM..];
         let crc = crc32c::crc32c(covered);
@@ -29,8 +56,9 @@ impl Arrival {
                 header.crc
             )));
         }
-        check_fields(&header)?;
-        let max_timestamp = check_records(&header, received, config)?;
+        check_fields(&header, origin)?;
+        let max_timestamp =
+            check_records(&header, received, config, &accepted(config, origin, now_ms))?;
         header.leader_epoch = LEADER_EPOCH;
         let as_sent = header;
         header.set_timestamp_type(config.timestamp_type);
@@ -78,7 +106,7 @@ fn framed(received: &Bytes, config: &LogConfig) -> Result<BatchHeader, LogError>
     Ok(header)
 }
 
-fn check_fields(header: &BatchHeader) -> Result<(), LogError> {
+fn check_fields(header: &BatchHeader, origin: Origin) -> Result<(), LogError> {
     let invalid = |reason: &str| Err(LogError::invalid(reason));
     if header.codec().is_none() {
         return Err(LogError::UnknownCodec { codec: header.codec_number() });
@@ -101,17 +129,25 @@ fn check_fields(header: &BatchHeader) -> Result<(), LogError> {
     if header.timestamp_type() == TimestampType::LogAppendTime {
         return invalid("producers do not set the timestamp type LogAppendTime");
     }
-    if header.has_producer() && (header.producer_epoch < 0 || header.base_sequence < 0) {
+    let is_numbered = header.base_sequence >= 0 || origin == Origin::Broker;
+    if header.has_producer() && (header.producer_epoch < 0 || !is_numbered) {
         return invalid("an idempotent producer's batch needs an epoch and a sequence number");
     }
-    if header.is_transactional() {
-        return Err(LogError::Transactional { producer_id: header.producer_id });
+    if header.is_transactional() && !header.has_producer() {
+        return invalid("a transactional batch needs a producer's id");
     }
     Ok(())
 }
 
 /// Walks the records; the largest timestamp.
-fn check_records(header: &BatchHeader, batch: &[u8], config: &LogConfig) -> Result<i64, LogError> {
+fn check_records(
+    header: &BatchHeader,
+    batch: &[u8],
+    config: &LogConfig,
+    accepted: &Timestamps,
+) -> Result<i64, LogError> {
+    /// A producer's word for none (`RecordBatch.NO_TIMESTAMP`).
+    const NO_TIMESTAMP: i64 = -1;
     let records = record::decompressed(header, batch).map_err(LogError::invalid)?;
     if header.codec() != Some(Codec::None) && records.is_empty() {
         return Err(LogError::invalid("its records are empty"));
@@ -130,7 +166,17 @@ fn check_records(header: &BatchHeader, batch: &[u8], config: &LogConfig) -> Resu
                 "record {expected} has no key, which a compacted topic needs"
             )));
         }
-        max_timestamp = max_timestamp.max(record.timestamp(header));
+        let timestamp = record.timestamp(header);
+        if timestamp != NO_TIMESTAMP && !accepted.contains(&timestamp) {
+            let (earliest, latest) = (*accepted.start(), *accepted.end());
+            return Err(LogError::InvalidTimestamp {
+                record: expected,
+                timestamp,
+                earliest,
+                latest,
+            });
+        }
+        max_timestamp = max_timestamp.max(timestamp);
     }
     Ok(max_timestamp)
 }

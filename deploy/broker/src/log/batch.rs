@@ -160,6 +160,14 @@ impl BatchHeader {
         }
     }
 
+    /// The attributes of a marker: control, and part of a transaction.
+    pub(super) const MARKER: i16 = TRANSACTIONAL | CONTROL;
+
+    /// Makes the batch one of no transaction: its transaction was committed.
+    pub(super) fn set_settled(&mut self) {
+        self.attributes &= !TRANSACTIONAL;
+    }
+
     /// Whether the batch is part of a transaction.
     pub fn is_transactional(&self) -> bool {
         self.attributes & TRANSACTIONAL != 0

@@ -22,6 +22,7 @@ use super::{
     retention::{Cleaned, newest_record},
     scan::Scan,
     segment::{Damage, Segment},
+    transactions::Transactions,
 };
 
 /// Keys noted in one pass; more are left to the next pass. Each takes about 32 bytes.
@@ -64,7 +65,10 @@ impl Shared {
         let eligible = self.eligible(config, now_ms);
         let goal = eligible.last().map_or(0, |segment| segment.summary().next_offset);
         let mut from = self.compacted_to();
-        if !is_worthwhile(&eligible, from, config.min_cleanable_ratio) {
+        let due = now_ms.saturating_sub(config.max_compaction_lag_ms);
+        if !is_worthwhile(&eligible, from, config.min_cleanable_ratio)
+            && !is_due(&eligible, from, due)
+        {
             return Ok(());
         }
         while from < goal {
@@ -79,7 +83,7 @@ impl Shared {
         checkpoint.cleaned.max(checkpoint.log_start)
     }
 
-    /// The segments that may be compacted: complete, synced, and old enough.
+    /// The segments that may be compacted: complete, synced, old enough, and of no open transaction.
     fn eligible(&self, config: &LogConfig, now_ms: i64) -> Vec<Arc<Segment>> {
         let synced_in = lock(&self.checkpoint).last.segment;
         let newest = now_ms.saturating_sub(config.min_compaction_lag_ms);
@@ -87,7 +91,10 @@ impl Shared {
             config.min_compaction_lag_ms <= 0 || newest_record(segment) < newest
         };
         let segments = self.segments();
-        let complete = segments.iter().take_while(|segment| segment.base < synced_in);
+        let first_open = lock(&self.transactions).first_open().unwrap_or(i64::MAX);
+        let complete = segments.iter().take_while(|segment| {
+            segment.base < synced_in && segment.summary().next_offset <= first_open
+        });
         complete.take_while(|segment| is_old(segment)).cloned().collect()
     }
 
@@ -101,11 +108,16 @@ impl Shared {
         cleaned: &mut Cleaned,
     ) -> Result<(), LogError> {
         let eligible = self.eligible(config, now_ms);
-        let last_offsets = self.note_keys(&eligible, from, max_keys)?;
+        // All that is eligible has ended. (And one lock after the other: who appends holds the second
+        // when it asks for the first.)
+        let transactions = lock(&self.transactions).clone();
+        let last_offsets = self.note_keys(&eligible, &transactions, from, max_keys)?;
         let end = last_offsets.end;
+        let last_of_producers = lock(&self.writer).producers.last_offsets();
         let filter = Filter {
+            transactions,
             last_offsets,
-            last_of_producers: lock(&self.writer).producers.last_offsets(),
+            last_of_producers,
             now_ms,
             delete_horizon: now_ms.saturating_add(config.delete_retention_ms),
         };
@@ -125,6 +137,7 @@ impl Shared {
     fn note_keys(
         &self,
         segments: &[Arc<Segment>],
+        transactions: &Transactions,
         from: i64,
         max_keys: usize,
     ) -> Result<LastOffsets, LogError> {
@@ -142,8 +155,8 @@ impl Shared {
                 if last.offsets.len() >= max_keys {
                     return Ok(last);
                 }
-                let keys =
-                    super::filter::for_each_key(&batch, |key, offset| last.note(key, offset));
+                let note = |key: &[u8], offset| last.note(key, offset);
+                let keys = super::filter::for_each_key(&batch, transactions, note);
                 keys.map_err(|reason| {
                     let (offset, position) = (batch.header.base_offset, batch.position);
                     self.failed(Damage { offset, position, reason }.of(segment))
@@ -242,6 +255,14 @@ fn is_worthwhile(segments: &[Arc<Segment>], from: i64, least_ratio: f64) -> bool
     let (clean, dirty) = (sum(false), sum(true));
     // Sizes of files are far below 2⁵².
     dirty > 0 && dirty as f64 / (clean + dirty) as f64 >= least_ratio
+}
+
+/// Whether something new is so old that it may not wait any longer.
+fn is_due(segments: &[Arc<Segment>], from: i64, due: i64) -> bool {
+    segments.iter().any(|segment| {
+        let summary = segment.summary();
+        summary.next_offset > from && (0..due).contains(&summary.first_timestamp)
+    })
 }
 
 /// Segments to be written into one.

@@ -40,6 +40,9 @@ pub struct LogConfig {
     pub delete_retention_ms: i64,
     /// Milliseconds a record stays uncompacted at least (`min.compaction.lag.ms`).
     pub min_compaction_lag_ms: i64,
+    /// Milliseconds after which a record of a compacted log is compacted, however little else is new
+    /// (`max.compaction.lag.ms`).
+    pub max_compaction_lag_ms: i64,
     /// The part of the log that must be new since the last compaction for the next one to run, 0
     /// to 1 (`min.cleanable.dirty.ratio`).
     pub min_cleanable_ratio: f64,
@@ -47,8 +50,25 @@ pub struct LogConfig {
     pub max_message_bytes: usize,
     /// Whose clock (`message.timestamp.type`).
     pub timestamp_type: TimestampType,
+    /// Milliseconds that a producer's timestamp may lie before the broker's clock
+    /// (`message.timestamp.before.max.ms`).
+    pub timestamp_before_max_ms: i64,
+    /// Milliseconds that a producer's timestamp may lie after the broker's clock
+    /// (`message.timestamp.after.max.ms`).
+    pub timestamp_after_max_ms: i64,
     /// Bytes of log between two entries of a segment's index (`index.interval.bytes`).
     pub index_interval_bytes: u64,
+}
+
+impl LogConfig {
+    /// How long records go to one segment: in a compacted log not so long that they could not be
+    /// compacted in time, as the last segment never is.
+    pub(super) fn roll_ms(&self) -> i64 {
+        match self.cleanup.compact {
+            true => self.segment_ms.min(self.max_compaction_lag_ms),
+            false => self.segment_ms,
+        }
+    }
 }
 
 impl Default for LogConfig {
@@ -62,9 +82,12 @@ impl Default for LogConfig {
             cleanup: Cleanup { delete: true, compact: false },
             delete_retention_ms: DAY,
             min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
             min_cleanable_ratio: 0.5,
             max_message_bytes: 1_048_588,
             timestamp_type: TimestampType::CreateTime,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: 60 * 60 * 1000,
             index_interval_bytes: 4096,
         }
     }

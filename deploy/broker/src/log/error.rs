@@ -28,6 +28,23 @@ pub enum LogError {
         /// What is wrong with the batch.
         reason: String,
     },
+    /// `INVALID_TIMESTAMP`: the clocks of producer and broker differ, or the record is older than the
+    /// topic takes.
+    #[error(
+        "record {record} of the batch has the timestamp {timestamp}, the topic takes {earliest} to \
+         {latest} now (message.timestamp.before.max.ms, message.timestamp.after.max.ms): check the \
+         producer's clock and the broker's"
+    )]
+    InvalidTimestamp {
+        /// Which record of the batch, from 0.
+        record: usize,
+        /// Its timestamp.
+        timestamp: i64,
+        /// The first timestamp taken now.
+        earliest: i64,
+        /// The last timestamp taken now.
+        latest: i64,
+    },
     /// `UNSUPPORTED_FOR_MESSAGE_FORMAT`.
     #[error(
         "the records are in message format {magic}, only format 2 is stored: use a client of \
@@ -80,12 +97,6 @@ pub enum LogError {
         epoch: i16,
         /// The newest epoch seen.
         current: i16,
-    },
-    /// `INVALID_TXN_STATE`: a transactional batch of no transaction this log knows of.
-    #[error("producer {producer_id} sent a transactional batch, this log serves no transactions")]
-    Transactional {
-        /// The producer's id.
-        producer_id: i64,
     },
     /// `KAFKA_STORAGE_ERROR`: the log takes no more records until someone repairs it.
     #[error("the log takes no records: {reason}")]

@@ -9,6 +9,7 @@ use super::{
     config::TimestampType,
     record::{self, RecordView, Records},
     scan::Found,
+    transactions::{self, Ending, Transactions},
 };
 
 /// What decides.
@@ -17,6 +18,8 @@ pub(super) struct Filter {
     /// The last offset of each producer: its batch keeps its header even without records, for its
     /// sequence number.
     pub last_of_producers: HashMap<i64, i64>,
+    /// Those of the log. What is compacted has all ended.
+    pub transactions: Transactions,
     pub now_ms: i64,
     /// When the tombstones may go that are met now for the first time (KIP-534).
     pub delete_horizon: i64,
@@ -32,12 +35,13 @@ pub(super) enum Filtered {
     Dropped,
 }
 
-/// Calls with each key of a batch, and its record's offset.
+/// Calls with each key of a batch that counts, and its record's offset.
 pub(super) fn for_each_key(
     batch: &Found<'_>,
+    transactions: &Transactions,
     mut each: impl FnMut(&[u8], i64),
 ) -> Result<(), String> {
-    if batch.header.is_control() {
+    if batch.header.is_control() || transactions.is_aborted(&batch.header) {
         return Ok(());
     }
     let records = record::decompressed(&batch.header, batch.bytes)?;
@@ -56,12 +60,40 @@ fn offset_of(record: &RecordView<'_>, header: &BatchHeader) -> i64 {
 
 impl Filter {
     /// Filters one batch and counts the records it removes.
+    ///
+    /// Records of an aborted transaction go; those of a committed one become records of none, so that
+    /// its marker can go. Markers of aborted ones stay: a reader that is told of one waits for it.
     pub fn apply(&self, batch: &Found<'_>, removed: &mut u64) -> Result<Filtered, String> {
-        let header = &batch.header;
-        if header.is_control() {
-            return Ok(Filtered::Kept);
+        if batch.header.is_control() {
+            let ending = transactions::ending_of(&batch.header, &batch.bytes[HEADER_BYTES..]);
+            let is_noted = batch.header.next_offset() <= self.last_offsets.end;
+            return Ok(match ending {
+                Some(Ending::Commit) if is_noted => Filtered::Dropped,
+                _ => Filtered::Kept,
+            });
         }
-        let records = record::decompressed(header, batch.bytes)?;
+        let mut header = batch.header;
+        if self.transactions.is_aborted(&header) {
+            *removed += u64::try_from(header.record_count).unwrap_or_default();
+            header.set_settled();
+            return Ok(self.without_records(&header));
+        }
+        header.set_settled();
+        Ok(match self.filter(&header, batch.bytes, removed)? {
+            Filtered::Kept if header != batch.header => {
+                Filtered::Rewritten(with_records(header, &batch.bytes[HEADER_BYTES..]))
+            }
+            filtered => filtered,
+        })
+    }
+
+    fn filter(
+        &self,
+        header: &BatchHeader,
+        bytes: &[u8],
+        removed: &mut u64,
+    ) -> Result<Filtered, String> {
+        let records = record::decompressed(header, bytes)?;
         let mut kept = Vec::new();
         let mut has_tombstones = false;
         for record in Records::new(header, &records) {

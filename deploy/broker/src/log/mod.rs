@@ -30,6 +30,7 @@ mod scan;
 mod segment;
 mod sync;
 mod time;
+mod transactions;
 mod window;
 
 use std::{
@@ -47,17 +48,20 @@ pub use self::{
     append::Appended,
     config::{Cleanup, LogConfig, TimestampType},
     error::LogError,
-    read::Read,
+    producer::ActiveProducer,
+    read::{Entry, Isolation, Read},
     record::{Record, decode},
     recovery::Recovery,
     retention::{Cleaned, REMOVED_SUFFIX, sweep_removed},
     sync::{Fsync, Syncer},
+    transactions::{Aborted, Ending},
 };
 use self::{
     checkpoint::{Checkpoint, CheckpointFile},
     producer::Producers,
     segment::Segment,
     sync::Turn,
+    transactions::Transactions,
 };
 
 /// The log of one partition.
@@ -87,6 +91,8 @@ struct Shared {
     log_start: AtomicI64,
     log_end: AtomicI64,
     high_watermark: watch::Sender<i64>,
+    /// Locked after `writer`, where both are.
+    transactions: Mutex<Transactions>,
     stopped: OnceLock<String>,
     cursors: Mutex<read::Cursors>,
 }
@@ -218,6 +224,24 @@ impl Log {
     /// The offset after the last record that consumers see.
     pub fn high_watermark(&self) -> i64 {
         self.shared.high_watermark()
+    }
+
+    /// The offset before which no transaction is open: where readers of committed records stop.
+    pub fn last_stable(&self) -> i64 {
+        // Read first: a transaction that begins meanwhile begins after it.
+        let high_watermark = self.high_watermark();
+        let first_open = lock(&self.shared.transactions).first_open().unwrap_or(i64::MAX);
+        high_watermark.min(first_open.max(self.log_start()))
+    }
+
+    /// The producers that wrote lately, with their open transactions.
+    pub fn producers(&self) -> Vec<ActiveProducer> {
+        let mut producers = lock(&self.shared.writer).producers.active();
+        let transactions = lock(&self.shared.transactions);
+        for producer in &mut producers {
+            producer.transaction_start = transactions.open_of(producer.producer_id);
+        }
+        producers
     }
 
     /// The offset the next record gets.

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::{Buf, BufMut};
 
-use super::{LogError, batch::BatchHeader, files};
+use super::{LogError, batch::BatchHeader, files, transactions::Transactions};
 
 /// Batches remembered of each producer: as many as a producer may have in flight.
 const REMEMBERED: usize = 5;
@@ -30,10 +30,25 @@ pub(super) struct Remembered {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Producer {
     epoch: i16,
-    /// The last batches of this epoch, oldest first; never empty.
+    /// The last batches of this epoch, oldest first; empty once a marker brought a new epoch.
     batches: VecDeque<Remembered>,
     /// When it last wrote, in milliseconds since 1970, by the broker's clock.
     last_seen: i64,
+}
+
+/// A producer that wrote to a partition lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActiveProducer {
+    /// Its id.
+    pub producer_id: i64,
+    /// The newest epoch it wrote with.
+    pub epoch: i16,
+    /// The last sequence number of that epoch, −1 if there is none yet.
+    pub last_sequence: i32,
+    /// When it last wrote, in milliseconds since 1970.
+    pub last_timestamp: i64,
+    /// The first offset of its open transaction.
+    pub transaction_start: Option<i64>,
 }
 
 /// The producers of one partition.
@@ -49,6 +64,10 @@ impl Producers {
     /// records may have expired.
     pub fn check(&self, batch: &BatchHeader) -> Result<Option<Remembered>, LogError> {
         let Some(producer) = self.by_id.get(&batch.producer_id) else { return Ok(None) };
+        if batch.base_sequence < 0 {
+            // A marker, or the broker's own: not numbered.
+            return Ok(None);
+        }
         if batch.producer_epoch < producer.epoch {
             return Err(LogError::Fenced {
                 producer_id: batch.producer_id,
@@ -75,7 +94,10 @@ impl Producers {
 
     /// Remembers an appended batch.
     pub fn update(&mut self, batch: &BatchHeader, now_ms: i64) {
-        if !batch.has_producer() || batch.is_control() {
+        if !batch.has_producer() {
+            return;
+        }
+        if batch.is_control() && !self.by_id.contains_key(&batch.producer_id) {
             return;
         }
         let producer = self.by_id.entry(batch.producer_id).or_insert_with(|| Producer {
@@ -83,10 +105,11 @@ impl Producers {
             batches: VecDeque::with_capacity(REMEMBERED),
             last_seen: now_ms,
         });
-        if producer.epoch != batch.producer_epoch {
-            producer.epoch = batch.producer_epoch;
-            producer.batches.clear();
+        producer.last_seen = now_ms;
+        if batch.base_sequence < 0 {
+            return producer.raise(batch.producer_epoch);
         }
+        producer.raise(batch.producer_epoch);
         if producer.batches.len() == REMEMBERED {
             producer.batches.pop_front();
         }
@@ -97,7 +120,6 @@ impl Producers {
             last_offset: batch.last_offset(),
             timestamp: batch.max_timestamp,
         });
-        producer.last_seen = now_ms;
         if self.by_id.len() > MAX_PRODUCERS {
             self.forget_longest_silent();
         }
@@ -116,10 +138,24 @@ impl Producers {
         });
     }
 
-    /// Forgets producers silent for a day.
-    pub fn expire(&mut self, now_ms: i64) {
-        self.by_id
-            .retain(|_, producer| now_ms.saturating_sub(producer.last_seen) < EXPIRES_AFTER_MS);
+    /// Forgets producers silent for a day, unless their transaction is open.
+    pub fn expire(&mut self, transactions: &Transactions, now_ms: i64) {
+        self.by_id.retain(|&id, producer| {
+            transactions.open_of(id).is_some()
+                || now_ms.saturating_sub(producer.last_seen) < EXPIRES_AFTER_MS
+        });
+    }
+
+    /// All that are remembered; nothing is said of transactions.
+    pub fn active(&self) -> Vec<ActiveProducer> {
+        let active = |(&producer_id, producer): (&i64, &Producer)| ActiveProducer {
+            producer_id,
+            epoch: producer.epoch,
+            last_sequence: producer.batches.back().map_or(-1, |batch| batch.last_sequence),
+            last_timestamp: producer.last_seen,
+            transaction_start: None,
+        };
+        self.by_id.iter().map(active).collect()
     }
 
     /// The last offset of each producer's last batch.
@@ -132,6 +168,14 @@ impl Producers {
 }
 
 impl Producer {
+    /// A newer epoch has come, with a batch or a marker: who writes with an older one is fenced.
+    fn raise(&mut self, epoch: i16) {
+        if epoch > self.epoch {
+            self.epoch = epoch;
+            self.batches.clear();
+        }
+    }
+
     fn repeats(&self, batch: &BatchHeader) -> Option<Remembered> {
         self.batches
             .iter()
@@ -143,15 +187,21 @@ impl Producer {
     }
 }
 
-const SNAPSHOT_MAGIC: &[u8; 8] = b"PLPROD\0\x01";
+const SNAPSHOT_MAGIC: &[u8; 8] = b"PLPROD\0\x02";
 const REMEMBERED_BYTES: usize = 4 + 4 + 8 + 8 + 8;
 
 impl Producers {
-    /// Writes what is known at `offset`, for the next start.
-    pub fn save(&self, path: &Path, offset: i64) -> Result<(), LogError> {
+    /// Writes what is known at `offset`, of transactions too, for the next start.
+    pub fn save(
+        &self,
+        transactions: &Transactions,
+        path: &Path,
+        offset: i64,
+    ) -> Result<(), LogError> {
         let mut bytes = Vec::with_capacity(32 + self.by_id.len() * (19 + 2 * REMEMBERED_BYTES));
         bytes.put_slice(SNAPSHOT_MAGIC);
         bytes.put_i64(offset);
+        transactions.encode(&mut bytes);
         for (id, producer) in &self.by_id {
             bytes.put_i64(*id);
             bytes.put_i16(producer.epoch);
@@ -172,7 +222,7 @@ impl Producers {
     }
 
     /// Reads a snapshot; `None` if it is missing or damaged.
-    pub fn load(path: &Path, offset: i64) -> Option<Self> {
+    pub fn load(path: &Path, offset: i64) -> Option<(Self, Transactions)> {
         let bytes = std::fs::read(path).ok()?;
         let (content, crc) = bytes.split_last_chunk()?;
         if u32::from_be_bytes(*crc) != crc32c::crc32c(content) {
@@ -182,6 +232,7 @@ impl Producers {
         if content.try_get_i64().ok()? != offset {
             return None;
         }
+        let transactions = Transactions::decode(&mut content)?;
         let mut producers = Self::default();
         while content.has_remaining() {
             let id = content.try_get_i64().ok()?;
@@ -199,6 +250,6 @@ impl Producers {
             }
             producers.by_id.insert(id, Producer { epoch, batches, last_seen });
         }
-        Some(producers)
+        Some((producers, transactions))
     }
 }

@@ -6,10 +6,11 @@ use bytes::Bytes;
 
 use super::{
     Log, LogError, Shared,
-    batch::BatchHeader,
+    batch::{BatchHeader, HEADER_BYTES},
     lock,
     record::{self, Record},
     segment::{ReadError, Segment},
+    transactions::{self, Aborted, Ending},
     window::Batches,
 };
 
@@ -28,6 +29,17 @@ pub struct Read {
     pub log_start: i64,
     /// The offset before which no transaction is open.
     pub last_stable: i64,
+    /// The aborted transactions among the batches, for a reader of committed records to leave out.
+    pub aborted: Vec<Aborted>,
+}
+
+/// Which records a reader wants to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// All.
+    Uncommitted,
+    /// Those before the first open transaction, and to be told which were aborted.
+    Committed,
 }
 
 /// Where the readers at work left off, so that the next read of each needs no index.
@@ -69,75 +81,127 @@ impl Cursors {
 }
 
 impl Log {
-    /// Reads whole batches from the one with the offset `from` on, up to the high watermark: about
-    /// `max_bytes`, but at least one batch if there is one.
+    /// Reads whole batches from the one with the offset `from` on, up to the high watermark, or the
+    /// first open transaction: about `max_bytes`, but at least one batch if there is one.
     ///
     /// # Errors
     /// If the offset is before the log's start or after its end, or the log is damaged there.
-    pub fn read(&self, from: i64, max_bytes: usize) -> Result<Read, LogError> {
+    pub fn read(
+        &self,
+        from: i64,
+        max_bytes: usize,
+        isolation: Isolation,
+    ) -> Result<Read, LogError> {
         let high_watermark = self.high_watermark();
         let (log_start, log_end) = (self.log_start(), self.log_end());
         if from < log_start || from > log_end {
             return Err(LogError::OffsetOutOfRange { offset: from, log_start, log_end });
         }
-        let batches = match self.shared.read(from, high_watermark, max_bytes)? {
-            Some(batches) => batches.bytes,
-            None => Bytes::new(),
+        let last_stable = self.last_stable();
+        let until = match isolation {
+            Isolation::Uncommitted => high_watermark,
+            Isolation::Committed => last_stable,
+        };
+        let (batches, next) = match self.shared.read(from, until, max_bytes)? {
+            Some(batches) => (batches.bytes, batches.next_offset),
+            None => (Bytes::new(), from),
+        };
+        // Read after the records: whatever ended before them is known.
+        let aborted = match isolation {
+            Isolation::Uncommitted => Vec::new(),
+            Isolation::Committed => lock(&self.shared.transactions).aborted_within(from, next),
         };
         let log_start = self.log_start();
         if from < log_start {
             // Deleted meanwhile: what was found can begin after a part that is gone.
             return Err(LogError::OffsetOutOfRange { offset: from, log_start, log_end });
         }
-        Ok(Read { batches, high_watermark, log_start, last_stable: high_watermark })
+        Ok(Read { batches, high_watermark, log_start, last_stable, aborted })
     }
 
-    /// The records from an offset on, up to the high watermark, decoded: for a coordinator that
-    /// reads its own topic back.
-    pub fn records(&self, from: i64) -> Records<'_> {
-        Records {
+    /// The records from an offset on, up to the high watermark, decoded, whatever became of their
+    /// transactions.
+    pub fn records(&self, from: i64) -> impl Iterator<Item = Result<Record, LogError>> + '_ {
+        self.entries(from).filter_map(|entry| match entry {
+            Ok(Entry::Record { record, .. }) => Some(Ok(record)),
+            Ok(Entry::End { .. }) => None,
+            Err(error) => Some(Err(error)),
+        })
+    }
+
+    /// The records and the ends of transactions from an offset on, up to the high watermark: for a
+    /// coordinator that reads its own topic back.
+    pub fn entries(&self, from: i64) -> Entries<'_> {
+        Entries {
             log: self,
             next: from.max(self.log_start()),
             batches: Bytes::new(),
-            records: Vec::new().into_iter(),
+            entries: Vec::new().into_iter(),
         }
     }
 }
 
-/// The records of a log, in order. Ends after the first error.
+/// A record, or the end of a transaction.
 #[derive(Debug)]
-pub struct Records<'a> {
+pub enum Entry {
+    /// A record.
+    Record {
+        /// Itself.
+        record: Record,
+        /// The producer in whose transaction it was written.
+        transaction_of: Option<i64>,
+    },
+    /// The end of a producer's transaction.
+    End {
+        /// The producer.
+        producer_id: i64,
+        /// How it ended.
+        ending: Ending,
+    },
+}
+
+/// What a log holds, in order. Ends after the first error.
+#[derive(Debug)]
+pub struct Entries<'a> {
     log: &'a Log,
     next: i64,
     batches: Bytes,
-    records: std::vec::IntoIter<Record>,
+    entries: std::vec::IntoIter<Entry>,
 }
 
-impl Records<'_> {
+impl Entries<'_> {
     /// Decodes the next batch; whether there was one.
     fn advance(&mut self) -> Result<bool, LogError> {
         if self.batches.is_empty() {
-            self.batches = self.log.read(self.next, RECORDS_BYTES)?.batches;
+            self.batches = self.log.read(self.next, RECORDS_BYTES, Isolation::Uncommitted)?.batches;
         }
         let Some(header) = BatchHeader::parse(&self.batches) else { return Ok(false) };
         let batch = self.batches.split_to(header.size().min(self.batches.len()));
         let from = std::mem::replace(&mut self.next, header.next_offset());
-        if !header.is_control() {
-            let mut records = record::decode(&batch).map_err(LogError::invalid)?;
-            records.retain(|record| record.offset >= from);
-            self.records = records.into_iter();
+        let producer_id = header.producer_id;
+        if header.is_control() {
+            let records = batch.get(HEADER_BYTES..).unwrap_or_default();
+            let ending = transactions::ending_of(&header, records);
+            let end = ending.map(|ending| Entry::End { producer_id, ending });
+            self.entries = end.into_iter().collect::<Vec<_>>().into_iter();
+        } else {
+            let records = record::decode(&batch).map_err(LogError::invalid)?;
+            let transaction_of = header.is_transactional().then_some(producer_id);
+            let records = records.into_iter().filter(|record| record.offset >= from);
+            let entries = records.map(|record| Entry::Record { record, transaction_of });
+            self.entries = entries.collect::<Vec<_>>().into_iter();
         }
         Ok(true)
     }
 }
 
-impl Iterator for Records<'_> {
-    type Item = Result<Record, LogError>;
+impl Iterator for Entries<'_> {
+    type Item = Result<Entry, LogError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(record) = self.records.next() {
-                return Some(Ok(record));
+            if let Some(entry) = self.entries.next() {
+                return Some(Ok(entry));
             }
             match self.advance() {
                 Ok(true) => {}

@@ -11,12 +11,14 @@ use tokio::sync::watch;
 
 use super::{
     Checkpoints, Log, LogConfig, LogError, Shared, Syncer, Writer,
+    batch::HEADER_BYTES,
     checkpoint::{Checkpoint, CheckpointFile},
     compaction, files,
     producer::Producers,
     scan::{self, Scan, ScanError},
     segment::{Damage, Segment},
     sync::Turn,
+    transactions::{self, Transactions},
 };
 
 /// What opening a log found.
@@ -67,7 +69,7 @@ pub(super) fn open(dir: PathBuf, config: LogConfig, syncer: &Syncer) -> Result<L
         // Without a checkpoint, nobody knows where compaction was.
         gaps_before: last.map_or(active.base, |last| last.gaps_before),
     };
-    let producers = if found.damage.is_none() {
+    let (producers, transactions) = if found.damage.is_none() {
         let producers = recover_producers(&dir, &segments, log_end)?;
         // What had been appended and not synced is there, and is kept.
         let unsynced = |base: i64| last.is_none_or(|last| base >= last.segment);
@@ -76,7 +78,7 @@ pub(super) fn open(dir: PathBuf, config: LogConfig, syncer: &Syncer) -> Result<L
         file.write(&checkpoint, true)?;
         producers
     } else {
-        Producers::default()
+        Default::default()
     };
     let damaged_last = last.filter(|_| found.damage.is_some());
     let shared = Shared {
@@ -101,6 +103,7 @@ pub(super) fn open(dir: PathBuf, config: LogConfig, syncer: &Syncer) -> Result<L
         log_start: AtomicI64::new(checkpoint.log_start),
         log_end: AtomicI64::new(log_end),
         high_watermark: watch::Sender::new(log_end),
+        transactions: Mutex::new(transactions),
         stopped: OnceLock::new(),
         cursors: Mutex::default(),
         dir,
@@ -256,17 +259,17 @@ fn check_synced_is_there(dir: &Path, found: &mut Found, last: Checkpoint) {
     });
 }
 
-/// What is known of producers: the newest snapshot, and what came after it.
+/// What is known of producers and their transactions: the newest snapshot, and what came after it.
 fn recover_producers(
     dir: &Path,
     segments: &[Arc<Segment>],
     log_end: i64,
-) -> Result<Producers, LogError> {
+) -> Result<(Producers, Transactions), LogError> {
     let snapshots = files::offsets(dir, "producers")?;
     let newest = snapshots.iter().rev().filter(|&&offset| offset <= log_end).find_map(|&offset| {
         Some((offset, Producers::load(&files::producers_path(dir, offset), offset)?))
     });
-    let (from, mut producers) = newest.unwrap_or_default();
+    let (from, (mut producers, mut transactions)) = newest.unwrap_or_default();
     let now_ms = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
@@ -277,6 +280,9 @@ fn recover_producers(
             match scan.next() {
                 Ok(Some(batch)) if batch.header.base_offset >= from => {
                     producers.update(&batch.header, now_ms);
+                    let ending =
+                        transactions::ending_of(&batch.header, &batch.bytes[HEADER_BYTES..]);
+                    transactions.update(&batch.header, ending);
                 }
                 Ok(Some(_)) => {}
                 // What is damaged is met again by who reads it, and stops the log then.
@@ -287,5 +293,5 @@ fn recover_producers(
             }
         }
     }
-    Ok(producers)
+    Ok((producers, transactions))
 }

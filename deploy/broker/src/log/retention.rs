@@ -30,12 +30,12 @@ impl Log {
     /// segments before it; the log's start then. It survives a crash.
     ///
     /// # Errors
-    /// If the offset is after the high watermark, or the disk fails.
+    /// If the offset is negative or after the high watermark, or the disk fails.
     pub fn delete_before(&self, offset: i64) -> Result<i64, LogError> {
         let _one_at_a_time = lock(&self.shared.cleaning);
         self.shared.check_running()?;
         let (log_start, log_end) = (self.log_start(), self.high_watermark());
-        if offset > log_end {
+        if !(0..=log_end).contains(&offset) {
             return Err(LogError::OffsetOutOfRange { offset, log_start, log_end });
         }
         self.shared.begin_at(offset)?;
@@ -122,7 +122,10 @@ impl Shared {
 
     /// Forgets silent producers, closes unused files, removes old snapshots.
     fn tidy(&self, now_ms: i64) {
-        lock(&self.writer).producers.expire(now_ms);
+        {
+            let mut writer = lock(&self.writer);
+            writer.producers.expire(&lock(&self.transactions), now_ms);
+        }
         let segments = self.segments();
         for segment in segments.iter().rev().skip(1) {
             segment.close_if_unused();

@@ -1,7 +1,7 @@
 //! The topics: what there is, by name and by id, and the logs of their partitions.
 
 mod catalogue;
-mod name;
+pub(crate) mod name;
 pub(crate) mod settings;
 
 use std::{
@@ -26,6 +26,8 @@ use crate::{
 
 /// The topic that holds the offsets of consumer groups.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+/// The topic that holds the state of transactions.
+pub(crate) const TRANSACTIONS_TOPIC: &str = "__transaction_state";
 /// Producer ids reserved at a time: a restart skips what is left of them.
 const PRODUCER_BLOCK: i64 = 1000;
 
@@ -72,7 +74,7 @@ impl Topic {
 
     /// Whether the broker itself writes it, and nobody else.
     pub fn is_internal(&self) -> bool {
-        self.name == OFFSETS_TOPIC
+        [OFFSETS_TOPIC, TRANSACTIONS_TOPIC].contains(&&*self.name)
     }
 
     /// Keeps clients from changing what the broker itself writes.

@@ -10,7 +10,7 @@ const MAX_CHARACTERS: usize = 249;
 ///
 /// # Errors
 /// `INVALID_TOPIC_EXCEPTION` with what is wrong.
-pub(super) fn check(name: &str) -> Outcome<()> {
+pub(crate) fn check(name: &str) -> Outcome<()> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let wrong = match name {
         "" => "it is empty".to_owned(),

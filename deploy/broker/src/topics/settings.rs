@@ -53,9 +53,16 @@ fn shown_limit<N: std::fmt::Display>(limit: Option<N>) -> String {
     limit.map_or_else(|| "-1".to_owned(), |limit| limit.to_string())
 }
 
-/// The value of a setting that one node has no choice about.
-fn only(text: &str, value: &str, because: &str) -> Result<(), String> {
-    if text.trim() == value { Ok(()) } else { Err(format!("only {value:?}: {because}")) }
+/// One of some words.
+fn word(text: &str, words: &[&str]) -> Result<(), String> {
+    if words.contains(&text.trim()) {
+        return Ok(());
+    }
+    Err(format!("{text:?} is none of {}", words.join(", ")))
+}
+
+fn boolean(text: &str) -> Result<(), String> {
+    word(&text.to_ascii_lowercase(), &["false", "true"])
 }
 
 fn cleanup(text: &str) -> Result<Cleanup, String> {
@@ -98,7 +105,7 @@ fn show_timestamp_type(timestamp_type: TimestampType) -> String {
     .to_owned()
 }
 
-/// Every setting, by name.
+/// The settings that this broker heeds, by name.
 pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
         name: "cleanup.policy",
@@ -106,13 +113,6 @@ pub(crate) const SETTINGS: &[Setting] = &[
         documentation: "delete: old segments go. compact: the last record of each key stays.",
         show: |config| show_cleanup(config.cleanup),
         take: |config, text| cleanup(text).map(|value| config.cleanup = value),
-    },
-    Setting {
-        name: "compression.type",
-        kind: Kind::String,
-        documentation: "Batches are stored as the producer compressed them.",
-        show: |_| "producer".to_owned(),
-        take: |_, text| only(text, "producer", "batches are stored as the producer sent them"),
     },
     Setting {
         name: "delete.retention.ms",
@@ -133,12 +133,39 @@ pub(crate) const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        name: "max.compaction.lag.ms",
+        kind: Kind::Long,
+        documentation: "How long a record stays uncompacted at most.",
+        show: |config| config.max_compaction_lag_ms.to_string(),
+        take: |config, text| {
+            number(text, 1, i64::MAX).map(|value| config.max_compaction_lag_ms = value)
+        },
+    },
+    Setting {
         name: "max.message.bytes",
         kind: Kind::Int,
         documentation: "The largest record batch accepted, in bytes as sent.",
         show: |config| config.max_message_bytes.to_string(),
         take: |config, text| {
             number(text, 0, i32::MAX as usize).map(|value| config.max_message_bytes = value)
+        },
+    },
+    Setting {
+        name: "message.timestamp.after.max.ms",
+        kind: Kind::Long,
+        documentation: "How far a record's timestamp may lie after the broker's clock.",
+        show: |config| config.timestamp_after_max_ms.to_string(),
+        take: |config, text| {
+            number(text, 0, i64::MAX).map(|value| config.timestamp_after_max_ms = value)
+        },
+    },
+    Setting {
+        name: "message.timestamp.before.max.ms",
+        kind: Kind::Long,
+        documentation: "How far a record's timestamp may lie before the broker's clock.",
+        show: |config| config.timestamp_before_max_ms.to_string(),
+        take: |config, text| {
+            number(text, 0, i64::MAX).map(|value| config.timestamp_before_max_ms = value)
         },
     },
     Setting {
@@ -163,13 +190,6 @@ pub(crate) const SETTINGS: &[Setting] = &[
         take: |config, text| {
             number(text, 0, i64::MAX).map(|value| config.min_compaction_lag_ms = value)
         },
-    },
-    Setting {
-        name: "min.insync.replicas",
-        kind: Kind::Int,
-        documentation: "Always 1: there is one node.",
-        show: |_| "1".to_owned(),
-        take: |_, text| only(text, "1", "this broker is one node"),
     },
     Setting {
         name: "retention.bytes",
@@ -203,14 +223,116 @@ pub(crate) const SETTINGS: &[Setting] = &[
         show: |config| config.segment_ms.to_string(),
         take: |config, text| number(text, 1, i64::MAX).map(|value| config.segment_ms = value),
     },
-    Setting {
-        name: "unclean.leader.election.enable",
-        kind: Kind::Boolean,
-        documentation: "Always false: there is one node, and no election.",
-        show: |_| "false".to_owned(),
-        take: |_, text| only(text, "false", "this broker is one node, there is no election"),
-    },
 ];
+
+/// A setting that is checked, kept and described, so that tools which set it work, but that has
+/// nothing to act on here.
+const fn unheeded(
+    name: &'static str,
+    kind: Kind,
+    show: fn(&LogConfig) -> String,
+    take: fn(&mut LogConfig, &str) -> Result<(), String>,
+    documentation: &'static str,
+) -> Setting {
+    Setting { name, kind, documentation, show, take }
+}
+
+/// The settings that are kept without an effect, by name; they show their defaults.
+pub(crate) const UNHEEDED: &[Setting] = &[
+    unheeded(
+        "compression.gzip.level",
+        Kind::Int,
+        |_| "-1".to_owned(),
+        // The default of zlib, or one of its levels.
+        |_, text| {
+            number(text, -1, 9)
+                .and_then(|level| if level == 0 { Err("0 is no level".to_owned()) } else { Ok(()) })
+        },
+        "No effect: batches are stored as the producer sent them.",
+    ),
+    unheeded(
+        "compression.lz4.level",
+        Kind::Int,
+        |_| "9".to_owned(),
+        |_, text| number(text, 1, 17).map(|_| ()),
+        "No effect: batches are stored as the producer sent them.",
+    ),
+    unheeded(
+        "compression.type",
+        Kind::String,
+        |_| "producer".to_owned(),
+        |_, text| word(text, &["gzip", "lz4", "producer", "snappy", "uncompressed", "zstd"]),
+        "No effect: batches are stored as the producer sent them.",
+    ),
+    unheeded(
+        "compression.zstd.level",
+        Kind::Int,
+        |_| "3".to_owned(),
+        |_, text| number(text, -131_072, 22).map(|_| ()),
+        "No effect: batches are stored as the producer sent them.",
+    ),
+    unheeded(
+        "file.delete.delay.ms",
+        Kind::Long,
+        |_| "60000".to_owned(),
+        |_, text| number(text, 0, i64::MAX).map(|_| ()),
+        "No effect: files go once nobody reads them.",
+    ),
+    unheeded(
+        "flush.messages",
+        Kind::Long,
+        |_| i64::MAX.to_string(),
+        |_, text| number(text, 1, i64::MAX).map(|_| ()),
+        "No effect: the broker syncs records of all topics alike.",
+    ),
+    unheeded(
+        "flush.ms",
+        Kind::Long,
+        |_| i64::MAX.to_string(),
+        |_, text| number(text, 0, i64::MAX).map(|_| ()),
+        "No effect: the broker syncs records of all topics alike.",
+    ),
+    unheeded(
+        "min.insync.replicas",
+        Kind::Int,
+        |_| "1".to_owned(),
+        |_, text| number(text, 1, i32::MAX).map(|_| ()),
+        "No effect: this broker is one node, and acknowledges what it has on its disk.",
+    ),
+    unheeded(
+        "preallocate",
+        Kind::Boolean,
+        |_| "false".to_owned(),
+        |_, text| boolean(text),
+        "No effect: files grow as records come.",
+    ),
+    unheeded(
+        "segment.index.bytes",
+        Kind::Int,
+        |_| "10485760".to_owned(),
+        |_, text| number(text, 4, i32::MAX).map(|_| ()),
+        "No effect: an index grows with its segment.",
+    ),
+    unheeded(
+        "segment.jitter.ms",
+        Kind::Long,
+        |_| "0".to_owned(),
+        |_, text| number(text, 0, i64::MAX).map(|_| ()),
+        "No effect: segments end when segment.ms says.",
+    ),
+    unheeded(
+        "unclean.leader.election.enable",
+        Kind::Boolean,
+        |_| "false".to_owned(),
+        |_, text| boolean(text),
+        "No effect: this broker is one node, there is no election.",
+    ),
+];
+
+/// Every setting there is.
+fn all() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().chain(UNHEEDED)
+}
 
 /// What a topic sets itself, by name.
 pub(crate) type Overrides = BTreeMap<String, String>;
@@ -220,8 +342,9 @@ pub(crate) type Overrides = BTreeMap<String, String>;
 /// # Errors
 /// `INVALID_CONFIG` if there is none.
 pub(crate) fn setting(name: &str) -> Result<&'static Setting, Refusal> {
-    SETTINGS.iter().find(|setting| setting.name == name).ok_or_else(|| {
-        let known: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
+    all().find(|setting| setting.name == name).ok_or_else(|| {
+        let mut known: Vec<_> = all().map(|setting| setting.name).collect();
+        known.sort_unstable();
         Refusal::invalid_config(format!(
             "unknown topic configuration {name:?}, expected one of: {}",
             known.join(", ")
@@ -240,6 +363,12 @@ pub(crate) fn resolve(defaults: &LogConfig, overrides: &Overrides) -> Result<Log
             Refusal::invalid_config(format!("invalid value {value:?} for {name}: {reason}"))
         })?;
     }
+    let (least, most) = (config.min_compaction_lag_ms, config.max_compaction_lag_ms);
+    if least > most {
+        return Err(Refusal::invalid_config(format!(
+            "min.compaction.lag.ms ({least}) is more than max.compaction.lag.ms ({most})"
+        )));
+    }
     Ok(config)
 }
 
@@ -255,7 +384,7 @@ mod tests {
     #[test]
     fn every_default_is_a_valid_value() {
         let defaults = LogConfig::default();
-        for setting in SETTINGS {
+        for setting in all() {
             let config = resolved(setting.name, &(setting.show)(&defaults)).unwrap();
             assert_eq!(config, defaults, "{}", setting.name);
         }
@@ -276,13 +405,28 @@ mod tests {
     }
 
     #[test]
+    fn a_record_cannot_stay_longer_at_least_than_at_most() {
+        let lags = |least: &str, most: &str| {
+            let pairs = [("min.compaction.lag.ms", least), ("max.compaction.lag.ms", most)];
+            let own = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            resolve(&LogConfig::default(), &Overrides::from(own))
+        };
+        assert!(lags("5", "5").is_ok());
+        let refusal = lags("6", "5").unwrap_err();
+        assert!(refusal.message.contains("(6) is more than max.compaction.lag.ms (5)"));
+    }
+
+    #[test]
     fn a_wrong_value_or_name_is_refused_with_its_reason() {
         for (name, value, reason) in [
             ("retention.ms", "tomorrow", "\"tomorrow\" is not a number"),
             ("retention.ms", "-2", "-2 is not between -1 and"),
             ("cleanup.policy", "burn", "\"burn\" is none of delete, compact"),
             ("cleanup.policy", "", "one of delete, compact or both"),
-            ("min.insync.replicas", "2", "this broker is one node"),
+            ("min.insync.replicas", "0", "0 is not between 1 and"),
+            ("compression.gzip.level", "0", "0 is no level"),
+            ("compression.type", "zip", "\"zip\" is none of gzip, lz4"),
+            ("preallocate", "perhaps", "is none of false, true"),
             ("min.cleanable.dirty.ratio", "NaN", "is not"),
             ("retention.hours", "1", "unknown topic configuration"),
         ] {

@@ -3,13 +3,14 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
-        alter_configs_request, create_partitions_request::*, create_topics_request::*,
-        delete_records_request::*, delete_topics_request::*, describe_configs_request::*,
-        describe_topic_partitions_request, fetch_request::*, incremental_alter_configs_request,
-        join_group_request::*, leave_group_request::*, list_offsets_request::*,
-        metadata_request::*, offset_commit_request::*, offset_delete_request::*,
-        offset_fetch_request::*, offset_for_leader_epoch_request::*, produce_request::*,
-        sync_group_request::*, *,
+        add_partitions_to_txn_request::*, alter_configs_request, create_partitions_request::*,
+        create_topics_request::*, delete_records_request::*, delete_topics_request::*,
+        describe_configs_request::*, describe_producers_request, describe_topic_partitions_request,
+        fetch_request::*, incremental_alter_configs_request, join_group_request::*,
+        leave_group_request::*, list_offsets_request::*, metadata_request::*,
+        offset_commit_request::*, offset_delete_request::*, offset_fetch_request::*,
+        offset_for_leader_epoch_request::*, produce_request::*, sync_group_request::*,
+        txn_offset_commit_request::*, write_txn_markers_request::*, *,
     },
     protocol::{Encodable, Message, Request, StrBytes, VersionRange},
     records::{
@@ -93,6 +94,8 @@ pub fn all(id: Uuid) -> Vec<Sample> {
     configs(&mut samples);
     groups(&mut samples);
     commits(&mut samples);
+    transactions(&mut samples);
+    transaction_tools(&mut samples);
     samples
 }
 
@@ -138,7 +141,6 @@ fn records(samples: &mut Vec<Sample>, id: Uuid) {
                 .with_partitions(vec![DeleteRecordsPartition::default().with_offset(1)]),
         ])
     });
-    add(samples, (0, 5), |_| InitProducerIdRequest::default());
 }
 
 fn topics(samples: &mut Vec<Sample>) {
@@ -322,6 +324,74 @@ fn commits(samples: &mut Vec<Sample>) {
                 .with_name(topic())
                 .with_partitions(vec![OffsetDeleteRequestPartition::default()]),
         ])
+    });
+}
+
+/// The first producer's; what follows is of the transaction that it begins.
+fn transactions(samples: &mut Vec<Sample>) {
+    const PRODUCER: ProducerId = ProducerId(0);
+    let id = || TransactionalId(text("mover"));
+    add(samples, (0, 5), |_| InitProducerIdRequest::default().with_transactional_id(None));
+    add(samples, (0, 5), |_| {
+        InitProducerIdRequest::default()
+            .with_transactional_id(Some(id()))
+            .with_transaction_timeout_ms(1000)
+    });
+    add(samples, (0, 3), |_| {
+        AddPartitionsToTxnRequest::default()
+            .with_v3_and_below_transactional_id(id())
+            .with_v3_and_below_producer_id(PRODUCER)
+            .with_v3_and_below_topics(vec![
+                AddPartitionsToTxnTopic::default().with_name(topic()).with_partitions(vec![0, 9]),
+            ])
+    });
+    add(samples, (0, 3), |_| {
+        AddOffsetsToTxnRequest::default()
+            .with_transactional_id(id())
+            .with_producer_id(PRODUCER)
+            .with_group_id(group())
+    });
+    add(samples, (0, 3), |_| {
+        TxnOffsetCommitRequest::default()
+            .with_transactional_id(id())
+            .with_producer_id(PRODUCER)
+            .with_group_id(group())
+            .with_topics(vec![
+                TxnOffsetCommitRequestTopic::default().with_name(topic()).with_partitions(vec![
+                    TxnOffsetCommitRequestPartition::default().with_committed_offset(3),
+                ]),
+            ])
+    });
+    add(samples, (0, 3), |_| {
+        EndTxnRequest::default().with_transactional_id(id()).with_producer_id(PRODUCER)
+    });
+}
+
+fn transaction_tools(samples: &mut Vec<Sample>) {
+    add(samples, (1, 1), |_| {
+        WriteTxnMarkersRequest::default().with_markers(vec![
+            WritableTxnMarker::default().with_producer_id(ProducerId(7)).with_topics(vec![
+                WritableTxnMarkerTopic::default()
+                    .with_name(topic())
+                    .with_partition_indexes(vec![0, 9]),
+            ]),
+        ])
+    });
+    add(samples, (0, 0), |_| {
+        DescribeProducersRequest::default().with_topics(vec![
+            describe_producers_request::TopicRequest::default()
+                .with_name(topic())
+                .with_partition_indexes(vec![0, 9]),
+        ])
+    });
+    add(samples, (0, 0), |_| {
+        let ids = ["mover", "nobody"].map(|id| TransactionalId(text(id)));
+        DescribeTransactionsRequest::default().with_transactional_ids(ids.to_vec())
+    });
+    add(samples, (0, 1), |version| {
+        ListTransactionsRequest::default()
+            .with_state_filters(vec![text("Ongoing"), text("Nowhere")])
+            .with_duration_filter(if version < 1 { -1 } else { 1000 })
     });
 }
 

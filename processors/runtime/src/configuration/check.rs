@@ -3,7 +3,7 @@
 //! Every check goes as far as it can with what is right: a wrong option in one route hides nothing
 //! in another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
@@ -12,15 +12,17 @@ use serde_json::Value as Json;
 use super::document::{Content, Entry, Node};
 use super::file::File;
 use super::grammar::Grammar;
-use super::pipeline::{DeclaredTopic, Pipeline};
+use super::pipeline::{ConnectionSection, DeclaredTopic, Pipeline};
 use super::problem::Problem;
-use super::sections::{Admin, Http, Kafka, Registry, Test};
+use super::sections::{Admin, Http, Kafka, Outcomes, Registry, Test};
 use super::text::Text;
 use super::validation::{Code, Place, Validation, suggestion};
 use crate::Catalogue;
 use crate::connector::Shared;
 
+mod applications;
 mod code;
+mod enrichments;
 mod examples;
 mod graph;
 mod names;
@@ -29,6 +31,7 @@ mod sinks;
 mod sources;
 mod topics;
 
+pub(super) use applications::application;
 use topics::Contract;
 
 /// What a file was found to be.
@@ -58,6 +61,10 @@ pub(super) struct Checker<'a> {
     shared: Shared,
     /// The schemas of the topics, as far as they could be had.
     contracts: BTreeMap<&'a str, Contract>,
+    /// The topics that each processor writes, as far as they are known.
+    written: BTreeMap<&'a str, Vec<&'a str>>,
+    /// The topics that look-ups hold.
+    held: BTreeSet<&'a str>,
 }
 
 /// A part of the file that has the right shape: its value, and the expressions in it.
@@ -75,20 +82,7 @@ pub(super) fn check<'a>(
     catalogue: &'a Catalogue,
     grammar: &'a Grammar,
 ) -> Checked {
-    let name = root.get("name").and_then(Node::text).map(Text::as_str).unwrap_or("pipeline");
-    let mut checker = Checker {
-        file,
-        root,
-        catalogue,
-        grammar,
-        problems: Vec::new(),
-        secrets: Vec::new(),
-        paths: Vec::new(),
-        name: name.to_owned(),
-        listen: Http::default(),
-        shared: Shared::default(),
-        contracts: BTreeMap::new(),
-    };
+    let mut checker = Checker::new(file, root, catalogue, grammar);
     let pipeline = checker.pipeline();
     let Checker { problems, secrets, paths, .. } = checker;
     let sound = !problems.iter().any(Problem::is_error);
@@ -96,6 +90,25 @@ pub(super) fn check<'a>(
 }
 
 impl<'a> Checker<'a> {
+    fn new(file: &'a File, root: &'a Node, catalogue: &'a Catalogue, grammar: &'a Grammar) -> Self {
+        let name = root.get("name").and_then(Node::text).map(Text::as_str).unwrap_or("pipeline");
+        Self {
+            file,
+            root,
+            catalogue,
+            grammar,
+            problems: Vec::new(),
+            secrets: Vec::new(),
+            paths: Vec::new(),
+            name: name.to_owned(),
+            listen: Http::default(),
+            shared: Shared::default(),
+            contracts: BTreeMap::new(),
+            written: BTreeMap::new(),
+            held: BTreeSet::new(),
+        }
+    }
+
     fn pipeline(&mut self) -> Option<Pipeline> {
         let Content::Map(entries) = &self.root.content else {
             let cause = format!("a pipeline file is a map, not {}", self.root.kind());
@@ -110,8 +123,8 @@ impl<'a> Checker<'a> {
         self.check_names();
         let topics = self.topics(&whole);
         let connections = self.connections();
-        let sources = self.sources();
-        let processors = self.processors();
+        let sources = self.sources(&connections);
+        let processors = self.processors(&connections);
         let sinks = self.sinks(&connections);
         self.check_cycles();
         self.check_listeners(&whole);
@@ -131,12 +144,15 @@ impl<'a> Checker<'a> {
             registry: self.section::<Registry>("registry", &whole),
             http: self.listen.clone(),
             admin: self.section::<Admin>("admin", &whole).unwrap_or_default(),
+            outcomes: self.section::<Outcomes>("outcomes", &whole).unwrap_or_default(),
             data: self.file.folder().join(data),
+            connections: connections.iter().filter_map(|(name, one)| one.section(name)).collect(),
             topics,
             sources: sources?,
             processors: processors?,
             sinks: sinks?,
             tests,
+            applications: Vec::new(),
         })
     }
 
@@ -226,6 +242,20 @@ impl<'a> Checker<'a> {
         if let Some(name) = names.iter().find(|name| **name == text.as_str()) {
             return Some(name);
         }
+        self.unknown(node, node.span.clone(), noun, code, names);
+        None
+    }
+
+    /// A text that should be one of these names.
+    fn unknown(
+        &mut self,
+        node: &Node,
+        span: Range<usize>,
+        noun: &str,
+        code: &'static str,
+        names: &[&str],
+    ) {
+        let Some(text) = node.text() else { return };
         let cause = format!("unknown {noun} {}", quoted(text));
         let hint = match suggestion(text.as_str(), names) {
             _ if text.is_secret() => String::new(),
@@ -233,8 +263,7 @@ impl<'a> Checker<'a> {
             _ if names.is_empty() => format!("declare it under `{noun}s`"),
             _ => format!("declare it under `{noun}s`, or take one of: {}", names.join(", ")),
         };
-        self.wrong(node.span.clone(), code, cause, hint);
-        None
+        self.wrong(span, code, cause, hint);
     }
 
     /// A topic that a route names.
@@ -260,7 +289,7 @@ impl<'a> Checker<'a> {
             let sinks = &self.catalogue.sinks;
             let connector = entry.value.entries().iter().find_map(|field| {
                 let sink = sinks.iter().find(|sink| sink.name == field.name)?;
-                Some((sink.name, field))
+                Some((&*sink.name, field))
             });
             let options = connector.and_then(|(name, _)| shaped.value.get(name).cloned());
             let sound = shaped.sound.then_some(options).flatten();
@@ -278,9 +307,17 @@ impl<'a> Checker<'a> {
 /// A connection of the file.
 struct Connection<'a> {
     /// Its connector, and the field that names it.
-    connector: Option<(&'static str, &'a Entry)>,
+    connector: Option<(&'a str, &'a Entry)>,
     /// Its options, if nothing is wrong with them.
     options: Option<Json>,
+}
+
+impl Connection<'_> {
+    /// The same as it goes into the pipeline, if nothing is wrong with it.
+    fn section(&self, name: &str) -> Option<(String, ConnectionSection)> {
+        let connector = self.connector?.0.to_owned();
+        Some((name.to_owned(), ConnectionSection { connector, options: self.options.clone()? }))
+    }
 }
 
 /// A text in backticks, unless it came from a variable.

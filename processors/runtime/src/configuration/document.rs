@@ -103,6 +103,22 @@ impl Node {
         node
     }
 
+    /// The same as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        use serde_json::Value as Json;
+        match &self.content {
+            Content::Null => Json::Null,
+            Content::Bool(value) => Json::Bool(*value),
+            Content::Number(number) => Json::Number(number.clone()),
+            Content::Text(text) => Json::String(text.as_str().to_owned()),
+            Content::List(items) => items.iter().map(Self::json).collect(),
+            Content::Map(entries) => {
+                let fields = entries.iter().map(|one| (one.name.clone(), one.value.json()));
+                Json::Object(fields.collect())
+            }
+        }
+    }
+
     /// What kind of thing it is, for sentences.
     pub fn kind(&self) -> &'static str {
         match self.content {

@@ -14,13 +14,17 @@ use super::keys::Key;
 use super::pipeline::Pipeline;
 use super::sections::Test;
 use crate::connector::{Catalogue, Shared};
+use crate::enrichment::Enrichment;
 use crate::event::{CE_ID, Headers};
 use crate::expression::Input;
-use crate::{Emit, Event, Fault, Processor, Value};
+use crate::processor::Chain;
+use crate::{Emitted, Event, Fault, Value};
 
 mod difference;
+mod update;
 
 pub use difference::Difference;
+pub use update::{Updated, update};
 
 /// What an example gave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -80,9 +84,64 @@ struct Routes<'a> {
 struct Route<'a> {
     name: &'a str,
     from: &'a str,
-    to: &'a str,
-    steps: Vec<Box<dyn Processor>>,
+    to: &'a [String],
+    enrichments: Vec<Enrichment>,
+    steps: Chain,
     key: Option<Key>,
+}
+
+/// What look-ups find: for each field, by key.
+type Lookups = BTreeMap<String, BTreeMap<String, Json>>;
+
+/// Gives an event what the example says of it.
+fn enrich(
+    enrichment: &Enrichment,
+    event: &Event,
+    value: &mut Value,
+    lookups: &Lookups,
+) -> Result<(), Fault> {
+    let key = enrichment.key(event, value)?;
+    let found = match lookups.get(&enrichment.field) {
+        Some(known) => key.as_ref().and_then(|key| stub(enrichment, key, known)).transpose()?,
+        None => at_hand(enrichment, key.as_ref())?,
+    };
+    enrichment.put(value, key.as_ref(), found)
+}
+
+/// What the example says is found by a key.
+fn stub(
+    enrichment: &Enrichment,
+    key: &Value,
+    known: &BTreeMap<String, Json>,
+) -> Option<Result<Value, Fault>> {
+    let found = known.get(&Enrichment::text(key)).filter(|found| !found.is_null())?;
+    let plain = schemas::json::read_plain(found.to_string().as_bytes());
+    let plain = plain.map_err(|error| Fault::data("lookup_invalid", error.to_string()));
+    Some(plain.and_then(|plain| enrichment.formed(plain)))
+}
+
+/// What a file says is found by a key.
+fn at_hand(enrichment: &Enrichment, key: Option<&Value>) -> Result<Option<Value>, Fault> {
+    // Whether there is a file does not depend on the key.
+    match enrichment.lookup.at_hand(key.unwrap_or(&Value::Null)) {
+        Some(found) if key.is_some() => found,
+        Some(_) => Ok(None),
+        None => {
+            let field = &enrichment.field;
+            let message = format!(
+                "The example does not say what is looked up: add `lookups: {{ {field}: … }}`."
+            );
+            Err(Fault::data("lookup_unknown", message))
+        }
+    }
+}
+
+/// What a route made of an event.
+struct Made<'a> {
+    to: &'a str,
+    key: Option<Bytes>,
+    headers: Headers,
+    value: Value,
 }
 
 /// What lies in the topics, in order.
@@ -95,8 +154,9 @@ impl<'a> Routes<'a> {
             Ok(Route {
                 name: &processor.name,
                 from: &processor.common.from,
-                to: &processor.common.to,
-                steps: pipeline.steps(processor, catalogue, &shared)?,
+                to: &processor.outputs,
+                enrichments: pipeline.enrichments(processor, catalogue, &shared)?,
+                steps: Chain(pipeline.steps(processor, catalogue, &shared)?),
                 key: pipeline.key(processor)?,
             })
         });
@@ -118,7 +178,7 @@ impl<'a> Routes<'a> {
         if !differences.is_empty() {
             return differences;
         }
-        let written = self.process(input, &mut differences);
+        let written = self.process(input, &test.lookups, &mut differences);
         let nothing = Vec::new();
         for (topic, expected) in &expected {
             let got = written.get(topic).unwrap_or(&nothing);
@@ -195,6 +255,7 @@ impl<'a> Routes<'a> {
     fn process(
         &self,
         input: BTreeMap<String, Vec<Value>>,
+        lookups: &Lookups,
         differences: &mut Vec<Difference>,
     ) -> Written {
         let mut written = Written::new();
@@ -206,14 +267,13 @@ impl<'a> Routes<'a> {
         }
         while let Some(event) = waiting.pop_front() {
             for route in self.processors.iter().filter(|route| *route.from == *event.topic) {
-                match self.apply(route, &event) {
+                match self.apply(route, &event, lookups) {
                     Ok(emitted) => {
-                        for (key, value) in emitted {
-                            let topic = written.entry(route.to.to_owned()).or_default();
+                        for Made { to, key, headers, value } in emitted {
+                            let topic = written.entry(to.to_owned()).or_default();
                             let offset = i64::try_from(topic.len()).unwrap_or(i64::MAX);
                             topic.push(value.clone());
-                            let headers = event.headers.clone();
-                            let next = self.event(route.to, offset, value);
+                            let next = self.event(to, offset, value);
                             waiting.push_back(Event { key, headers, ..next });
                         }
                     }
@@ -222,7 +282,8 @@ impl<'a> Routes<'a> {
                             "`{}` gives an event of `{}` up: {fault}",
                             route.name, route.from
                         );
-                        differences.push(Difference::failed(route.to, message));
+                        let topic = route.to.first().map_or(route.from, String::as_str);
+                        differences.push(Difference::failed(topic, message));
                     }
                 }
             }
@@ -251,23 +312,26 @@ impl<'a> Routes<'a> {
 
     fn apply(
         &self,
-        route: &Route<'_>,
+        route: &Route<'a>,
         event: &Event,
-    ) -> Result<Vec<(Option<Bytes>, Value)>, Fault> {
-        let mut values = vec![event.value.clone().unwrap_or(Value::Null)];
-        for step in &route.steps {
-            let mut out = Emit::default();
-            values.into_iter().try_for_each(|value| step.process(event, value, &mut out))?;
-            values = out.take();
+        lookups: &Lookups,
+    ) -> Result<Vec<Made<'a>>, Fault> {
+        let mut value = event.value.clone().unwrap_or(Value::Null);
+        for enrichment in &route.enrichments {
+            enrich(enrichment, event, &mut value, lookups)?;
         }
-        let written = |value: Value| {
+        let made = |emitted: Emitted| {
+            let event = emitted.event(event);
+            let missing = || Fault::internal("output", "A step chose a topic that is not there.");
+            let to = route.to.get(emitted.to).ok_or_else(missing)?;
             let key = match &route.key {
-                Some(key) => key.of(event, &value)?,
+                Some(key) => key.of(event, &emitted.value)?,
                 None => event.key.clone(),
             };
-            Ok((key, self.as_written(route.to, value)?))
+            let headers = event.headers.clone();
+            Ok(Made { to, key, headers, value: self.as_written(to, emitted.value)? })
         };
-        values.into_iter().map(written).collect()
+        route.steps.process(event, value)?.into_iter().map(made).collect()
     }
 
     /// The value as it lies in the topic: encoded and decoded.

@@ -5,12 +5,15 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value as Json, json};
 
 use super::sections::{
-    Admin, Http, Kafka, ProcessorCommon, Registry, SinkCommon, SourceCommon, Test, Topic,
+    Admin, EnrichCommon, Http, Kafka, Outcomes, ProcessorCommon, Registry, SinkCommon,
+    SourceCommon, Test, Topic,
 };
 use crate::Catalogue;
 
 /// The keyword that lists the fields of which a section has exactly one, or at least one.
 pub(super) const CHOICE: &str = "x-choice";
+/// The keyword that lists the fields that do as well as one of the choice.
+pub(super) const ALSO: &str = "x-also";
 
 /// The schemas that files are held against.
 pub struct Grammar {
@@ -22,10 +25,14 @@ pub struct Grammar {
     pub(super) source: Json,
     /// One processor.
     pub(super) processor: Json,
+    /// One thing that processors look up.
+    pub(super) enrichment: Json,
     /// What all sinks have.
     pub(super) sink: Json,
     /// The sinks of each connector.
-    pub(super) sinks: Vec<(&'static str, Json)>,
+    pub(super) sinks: Vec<(String, Json)>,
+    /// A file that describes an application; any if the catalogue reads none.
+    pub(super) description: Json,
     /// The definitions that the schemas refer to, by name.
     pub(super) definitions: Map<String, Json>,
 }
@@ -42,7 +49,7 @@ impl Grammar {
             .iter()
             .map(|sink| {
                 let connection = take(&format!("connections.{}", sink.name), &sink.connection);
-                (sink.name, described(connection, sink.summary))
+                (&*sink.name, described(connection, &sink.summary))
             })
             .collect();
         let sources: Vec<_> = catalogue
@@ -66,24 +73,63 @@ impl Grammar {
             .iter()
             .map(|sink| {
                 let options = take(&format!("sinks.{}", sink.name), &sink.options);
-                (sink.name, merge(&common::<SinkCommon>(), &described(options, sink.summary)))
+                (
+                    sink.name.to_string(),
+                    merge(&common::<SinkCommon>(), &described(options, &sink.summary)),
+                )
             })
             .collect();
+        let lookups: Vec<_> = catalogue
+            .lookups
+            .iter()
+            .map(|lookup| {
+                let options = take(&format!("lookups.{}", lookup.name), &lookup.options);
+                (lookup.name, described(options, lookup.summary))
+            })
+            .collect();
+        let enrichment = choice(&common::<EnrichCommon>(), "look-up", 1, lookups);
+        let mut processor = common::<ProcessorCommon>();
+        processor["properties"]["enrich"]["additionalProperties"] = enrichment.clone();
+        let mut processor = choice(&processor, "processor", usize::MAX, processors);
+        // A processor may do these without a step.
+        for field in ["deduplicate", "enrich"] {
+            processor[ALSO][field] = true.into();
+            if let Some(choices) = processor["anyOf"].as_array_mut() {
+                choices.push(json!({ "required": [field] }));
+            }
+        }
         let nothing = json!({ "type": "object", "properties": {} });
+        let description = catalogue.descriptions.as_ref().map(|descriptions| {
+            hoist(descriptions.schema.as_value().clone(), "description", &mut definitions)
+        });
         Self {
             file: file(),
             connection: choice(&nothing, "connector", 1, connectors),
             source: choice(&common::<SourceCommon>(), "source", 1, sources),
-            processor: choice(&common::<ProcessorCommon>(), "processor", usize::MAX, processors),
+            processor,
+            enrichment,
             sink: common::<SinkCommon>(),
             sinks,
+            description: description.unwrap_or(Json::Bool(true)),
             definitions,
         }
     }
 
+    /// The JSON Schema of files that describe applications, for editors.
+    pub fn description_schema(&self) -> Json {
+        let mut schema = self.description.clone();
+        if !self.definitions.is_empty() {
+            schema["$defs"] = Json::Object(self.definitions.clone());
+        }
+        close(&mut schema);
+        schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+        schema["title"] = "A description of an application for Passerelle".into();
+        schema
+    }
+
     /// The schema of the sinks of a connector.
     pub(super) fn sink(&self, connector: &str) -> Option<&Json> {
-        self.sinks.iter().find(|(name, _)| *name == connector).map(|(_, schema)| schema)
+        self.sinks.iter().find(|(name, _)| name == connector).map(|(_, schema)| schema)
     }
 
     /// One JSON Schema for whole files, for editors.
@@ -113,7 +159,7 @@ impl Grammar {
 /// The names that a sink's options share with what all sinks have: such an option could not be
 /// set. A test holds the real catalogue to none.
 pub fn clashes(catalogue: &Catalogue) -> Vec<String> {
-    let of_sinks = catalogue.sinks.iter().map(|sink| (sink.name, sink.options.as_value()));
+    let of_sinks = catalogue.sinks.iter().map(|sink| (&*sink.name, sink.options.as_value()));
     let common = common::<SinkCommon>();
     let names = |schema: &Json| -> Vec<String> {
         let properties = schema.get("properties").and_then(Json::as_object);
@@ -158,10 +204,16 @@ fn file() -> Json {
             "registry": schema_of::<Registry>(),
             "http": schema_of::<Http>(),
             "admin": schema_of::<Admin>(),
+            "outcomes": schema_of::<Outcomes>(),
             "data": {
                 "type": "string",
                 "description": "The folder for what is kept on disk, from the file's own folder: the embedded broker's files, schemas by id.",
                 "default": "passerelle-data",
+            },
+            "applications": {
+                "type": "array",
+                "description": "Files that describe applications which the catalogue lacks, from the file's own folder: each becomes a connector. Those in the folder `applications` beside the file are taken without being named.",
+                "items": { "type": "string" },
             },
             "connections": map_of("Applications, by a name of yours: one connector each, with address and credentials.", any_map.clone()),
             "topics": map_of("Topics, by their names in Kafka.", schema_of::<Topic>()),
@@ -179,7 +231,7 @@ fn file() -> Json {
 }
 
 /// A section that has some of these fields, at most `most` of them.
-fn choice(base: &Json, noun: &str, most: usize, fields: Vec<(&'static str, Json)>) -> Json {
+fn choice(base: &Json, noun: &str, most: usize, fields: Vec<(&str, Json)>) -> Json {
     let mut schema = base.clone();
     let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
     let required: Vec<_> = names.iter().map(|name| json!({ "required": [name] })).collect();

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::applications;
 use super::check::{self, Checked};
 use super::document;
 use super::file::File;
@@ -89,12 +90,21 @@ fn one(file: File, catalogue: &Catalogue, grammar: &Grammar, environment: Enviro
     secret_texts.retain(|text| text.len() >= SHORTEST_SECRET);
     // The longest first, so that one which holds another is hidden whole.
     secret_texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
-    let checked = check::check(&file, &root, catalogue, grammar);
+    let own = applications::of(&file, &root, catalogue, grammar, &mut problems);
+    let checked = match own.as_slice() {
+        [] => check::check(&file, &root, catalogue, grammar),
+        own => {
+            let mut catalogue = catalogue.clone();
+            catalogue.sinks.extend(own.iter().map(|one| one.declaration.clone()));
+            check::check(&file, &root, &catalogue, &Grammar::of(&catalogue))
+        }
+    };
     let Checked { pipeline, problems: found, secrets, paths } = checked;
-    let complete = problems.is_empty();
+    let complete = !problems.iter().any(Problem::is_error);
     problems.extend(found);
     let name_span = root.get("name").map_or(0..0, |node| node.span.clone());
-    let pipeline = pipeline.filter(|_| complete);
+    let pipeline =
+        pipeline.filter(|_| complete).map(|pipeline| Pipeline { applications: own, ..pipeline });
     One { file, pipeline, problems, secret_spans: secrets, secret_texts, paths, name_span }
 }
 
@@ -156,6 +166,7 @@ fn differing(one: &Pipeline, other: &Pipeline) -> Vec<&'static str> {
         ("registry", one.registry != other.registry),
         ("admin", one.admin != other.admin),
         ("data", data(one) != data(other)),
+        ("outcomes.retention", one.outcomes.retention != other.outcomes.retention),
     ];
     sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
 }

@@ -3,7 +3,9 @@
 //! A file's mistakes are all reported at once, each at its line and column with its cause and a
 //! hint, the way a compiler does.
 
+pub mod applications;
 mod check;
+mod clients;
 pub mod document;
 pub mod examples;
 pub mod file;
@@ -21,7 +23,10 @@ mod validation;
 
 pub use grammar::{Grammar, clashes};
 pub use load::{Loaded, load};
-pub use pipeline::{DeclaredTopic, Pipeline, ProcessorSection, SinkSection, SourceSection};
+pub use pipeline::{
+    Application, ConnectionSection, DeclaredTopic, Pipeline, ProcessorSection, SinkSection,
+    SourceSection,
+};
 pub use plan::Surroundings;
 pub use problem::{Problem, Severity, draw_all, summary};
 pub use reference::reference;

@@ -8,12 +8,13 @@ use vrl::value::Kind;
 use vrl::value::kind::Collection;
 
 use super::sections::{
-    Admin, Http, Kafka, ProcessorCommon, Registry, SinkCommon, SourceCommon, Test, Topic,
+    Admin, EnrichCommon, Http, Kafka, Outcomes, ProcessorCommon, Registry, SinkCommon,
+    SourceCommon, Test, Topic,
 };
-use crate::connector::{Options, Setup, Shared};
+use crate::connector::{Options, Setup, Shared, SinkDeclaration};
 
 /// A pipeline whose file has no mistakes.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Pipeline {
     /// Its name.
     pub name: String,
@@ -29,8 +30,12 @@ pub struct Pipeline {
     pub http: Http,
     /// Where metrics and states are served.
     pub admin: Admin,
+    /// What is kept of each event's way.
+    pub outcomes: Outcomes,
     /// The folder for what is kept on disk.
     pub data: PathBuf,
+    /// Its connections, by name, whether a route uses them or not.
+    pub connections: BTreeMap<String, ConnectionSection>,
     /// Its topics, by name.
     pub topics: BTreeMap<String, DeclaredTopic>,
     /// Its sources, in the file's order.
@@ -41,10 +46,29 @@ pub struct Pipeline {
     pub sinks: Vec<SinkSection>,
     /// Its examples.
     pub tests: Vec<Test>,
+    /// The applications that its own files describe.
+    pub applications: Vec<Application>,
+}
+
+/// A file that describes an application, and the connector that it is.
+#[derive(Clone)]
+pub struct Application {
+    /// The file.
+    pub file: PathBuf,
+    /// Its text: what it describes is what it was as long as this is the same.
+    pub text: String,
+    /// The connector.
+    pub declaration: SinkDeclaration,
+}
+
+impl PartialEq for Application {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.file, &self.text) == (&other.file, &other.text)
+    }
 }
 
 /// A topic and its schema.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DeclaredTopic {
     /// What the file says.
     pub settings: Topic,
@@ -52,8 +76,17 @@ pub struct DeclaredTopic {
     pub schema: Option<schemas::Schema>,
 }
 
+/// A connection of the file.
+#[derive(Clone, PartialEq)]
+pub struct ConnectionSection {
+    /// Its connector's name.
+    pub connector: String,
+    /// Its options.
+    pub options: Options,
+}
+
 /// A source of the file.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct SourceSection {
     /// Its name.
     pub name: String,
@@ -61,23 +94,48 @@ pub struct SourceSection {
     pub common: SourceCommon,
     /// Its connector's name.
     pub connector: String,
+    /// The options of the connection that it reads from, if its connector reads from one.
+    pub connection: Option<Options>,
     /// Its connector's options.
     pub options: Options,
 }
 
 /// A processor of the file.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct ProcessorSection {
     /// Its name.
     pub name: String,
     /// What all processors have.
     pub common: ProcessorCommon,
-    /// The steps that it takes, in the catalogue's order: each one's name and options.
+    /// The topics that it writes: `to`, or those that its last step chooses from.
+    pub outputs: Vec<String>,
+    /// What its events are enriched with, in the file's order.
+    pub enrichments: Vec<EnrichSection>,
+    /// The steps that it takes, in the file's order: each one's name and options.
     pub steps: Vec<(String, Options)>,
 }
 
+/// Something that a processor looks up.
+#[derive(Clone, PartialEq)]
+pub struct EnrichSection {
+    /// The field that events get.
+    pub field: String,
+    /// What all look-ups have.
+    pub common: EnrichCommon,
+    /// The form of what is found, if the file or its topic tells it.
+    pub schema: Option<schemas::Schema>,
+    /// Its connector's name.
+    pub connector: String,
+    /// The options of the connection that it asks, if it asks one.
+    pub connection: Option<Options>,
+    /// Its connector's options.
+    pub options: Options,
+    /// The type of the field.
+    pub kind: Kind,
+}
+
 /// A sink of the file.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct SinkSection {
     /// Its name.
     pub name: String,
@@ -108,9 +166,17 @@ impl Pipeline {
             input_schema,
             output_schema: to.and_then(schema),
             folder: self.folder.clone(),
+            connection: None,
             listen: self.http.listen,
             shared: shared.clone(),
         }
+    }
+}
+
+/// Gives a value of this type a field.
+pub(super) fn set_field(kind: &mut Kind, field: &str, of: Kind) {
+    if let Some(fields) = kind.as_object_mut() {
+        fields.known_mut().insert(field.into(), of);
     }
 }
 

@@ -1,23 +1,23 @@
 //! From a checked file to what the engine runs.
 
-use std::collections::BTreeMap;
-
-use schemas::registry::{Auth, RegistryConfig};
+use schemas::registry::RegistryConfig;
 
 use super::keys::Key;
 use super::pipeline::{
-    DeclaredTopic, Pipeline, ProcessorSection, SinkSection, SourceSection, any_object,
+    DeclaredTopic, EnrichSection, Pipeline, ProcessorSection, SinkSection, SourceSection,
+    any_object, set_field,
 };
-use super::sections::{Kafka, Mechanism, OnError, Registry, SinkCommon};
-use crate::connector::{Catalogue, Shared};
-use crate::expression::Input;
+use super::sections::{Deduplicate, OnError, OnMiss, Outcomes, Promise, SinkCommon};
+use crate::connector::{Catalogue, Setup, Shared, SinkDeclaration};
+use crate::enrichment::{self, Enrichment, Found};
+use crate::expression::{Input, sentence};
 use crate::kafka::Cluster;
 use crate::options::{Period, Property, Retention, Start};
 use crate::runtime::{
     Backoff, KeyOf, MaxAhead, OnError as Policy, Plan, ProcessorRoute, SinkOptions, SinkRoute,
     SourceRoute, Topic,
 };
-use crate::{Fault, positions};
+use crate::{Fault, outcomes, positions, runtime};
 
 /// What a pipeline is run with, beside its file.
 pub struct Surroundings {
@@ -41,13 +41,15 @@ impl Pipeline {
         let sources = self.sources.iter().map(|source| self.source(source, catalogue, &shared));
         let processors =
             self.processors.iter().map(|processor| self.processor(processor, catalogue, &shared));
-        let sinks = self.sinks.iter().map(|sink| self.sink(sink, catalogue, &shared));
+        let sinks =
+            self.sinks.iter().map(|sink| self.sink(sink, &sink.common.from, catalogue, &shared));
         Ok(Plan {
             pipeline: self.name.clone(),
             cluster,
             registry,
             instance,
             topics: self.topics.iter().map(|(name, declared)| topic(name, declared)).collect(),
+            outcomes: self.outcome_policy(),
             sources: sources.collect::<Result<_, _>>()?,
             processors: processors.collect::<Result<_, _>>()?,
             sinks: sinks.collect::<Result<_, _>>()?,
@@ -56,62 +58,26 @@ impl Pipeline {
 
     /// The cluster that the file names; nothing for the embedded broker.
     pub fn cluster(&self) -> Option<Cluster> {
-        self.kafka.as_ref().map(|kafka| Cluster {
-            brokers: kafka.brokers.clone(),
-            properties: self.client_properties(kafka),
-        })
+        self.kafka.as_ref().map(|kafka| kafka.cluster(&self.folder))
     }
 
     /// The registry that the file names; nothing for the embedded one. Schemas are kept by id in the
     /// data folder.
     pub fn registry_config(&self) -> Option<RegistryConfig> {
         self.registry.as_ref().map(|registry| RegistryConfig {
-            auth: auth(registry),
             cache_directory: Some(self.data.join("schemas")),
-            ..RegistryConfig::new(registry.url.clone())
+            ..registry.config()
         })
     }
 
-    /// librdkafka's settings (CONFIGURATION.md of librdkafka 2).
-    fn client_properties(&self, kafka: &Kafka) -> BTreeMap<String, String> {
-        let mut all: BTreeMap<String, String> = BTreeMap::new();
-        let mut set = |name: &str, value: &str| all.insert(name.to_owned(), value.to_owned());
-        let tls = kafka.security.tls.as_ref();
-        let sasl = kafka.security.sasl.as_ref();
-        match (tls.is_some(), sasl.is_some()) {
-            (true, true) => drop(set("security.protocol", "sasl_ssl")),
-            (true, false) => drop(set("security.protocol", "ssl")),
-            (false, true) => drop(set("security.protocol", "sasl_plaintext")),
-            (false, false) => {}
-        }
-        if let Some(tls) = tls {
-            let files = [
-                ("ssl.ca.location", &tls.ca),
-                ("ssl.certificate.location", &tls.certificate),
-                ("ssl.key.location", &tls.key),
-            ];
-            for (name, path) in files {
-                if let Some(path) = path {
-                    set(name, &self.folder.join(path).display().to_string());
-                }
-            }
-            if let Some(password) = &tls.key_password {
-                set("ssl.key.password", password.reveal());
-            }
-        }
-        if let Some(sasl) = sasl {
-            let mechanism = match sasl.mechanism {
-                Mechanism::Plain => "PLAIN",
-                Mechanism::ScramSha256 => "SCRAM-SHA-256",
-                Mechanism::ScramSha512 => "SCRAM-SHA-512",
-            };
-            set("sasl.mechanism", mechanism);
-            set("sasl.username", &sasl.username);
-            set("sasl.password", sasl.password.reveal());
-        }
-        let further = kafka.properties.iter();
-        all.extend(further.map(|(name, Property(value))| (name.clone(), value.clone())));
-        all
+    /// How its outcomes are kept; nothing if they are not.
+    pub fn outcome_policy(&self) -> Option<outcomes::Policy> {
+        let Outcomes { keep, retention, mask, hash_key } = self.outcomes.clone();
+        let retention = match retention {
+            Retention::For(Period(length)) => Some(length),
+            Retention::Forever => None,
+        };
+        keep.then_some(outcomes::Policy { retention, mask, hash_key })
     }
 
     fn source(
@@ -120,14 +86,15 @@ impl Pipeline {
         catalogue: &Catalogue,
         shared: &Shared,
     ) -> Result<SourceRoute, Fault> {
-        let SourceSection { name, common, connector, options } = source.clone();
+        let SourceSection { name, common, connector, connection, options } = source.clone();
         let mut declared = catalogue.sources.iter();
         let declaration = declared.find(|source| source.name == connector);
-        let build = declaration.map(|source| source.build).ok_or_else(|| unknown(&connector))?;
-        let setup = self.setup(&name, None, Some(&common.to), shared);
+        let declared = declaration.ok_or_else(|| unknown(&connector))?;
+        let (build, once) = (declared.build, declared.once);
+        let setup = Setup { connection, ..self.setup(&name, None, Some(&common.to), shared) };
         let key = common.key;
         let factory = move || build(options.clone(), key.clone(), &setup);
-        Ok(SourceRoute { name, build: Box::new(factory), to: common.to })
+        Ok(SourceRoute { name, build: Box::new(factory), to: common.to, once })
     }
 
     fn processor(
@@ -147,11 +114,17 @@ impl Pipeline {
         Ok(ProcessorRoute {
             name: name.clone(),
             from: common.from.clone(),
-            to: common.to.clone(),
+            to: processor.outputs.clone(),
+            deduplicate: self.deduplicate(processor, shared)?,
+            enrichments: self.enrichments(processor, catalogue, shared)?,
             steps,
             key,
             start: common.start.map(start),
             on_error: policy(common.on_error),
+            promise: match common.delivery {
+                Promise::AtLeastOnce => runtime::Promise::AtLeastOnce,
+                Promise::ExactlyOnce => runtime::Promise::ExactlyOnce(common.commit_every.0),
+            },
         })
     }
 
@@ -162,38 +135,122 @@ impl Pipeline {
         catalogue: &Catalogue,
         shared: &Shared,
     ) -> Result<Vec<Box<dyn crate::Processor>>, Fault> {
-        let (from, to) = (processor.common.from.as_str(), processor.common.to.as_str());
-        let setup = self.setup(&processor.name, Some(from), Some(to), shared);
-        let build = |(name, options): &(String, _)| {
+        let from = processor.common.from.as_str();
+        let mut setup = self.setup(&processor.name, Some(from), None, shared);
+        for enrichment in &processor.enrichments {
+            set_field(&mut setup.input, &enrichment.field, enrichment.kind.clone());
+        }
+        let mut steps = Vec::with_capacity(processor.steps.len());
+        for (name, options) in &processor.steps {
             let declaration = catalogue.processors.iter().find(|step| step.name == name);
             let step = declaration.ok_or_else(|| unknown(name))?;
-            (step.build)(serde_json::Value::clone(options), &setup)
+            steps.push((step.build)(options.clone(), &setup)?);
+            // Only wrong options emit nothing, and these have been built.
+            setup.input =
+                (step.emits)(options.clone(), &setup).ok().flatten().unwrap_or_else(any_object);
+        }
+        Ok(steps)
+    }
+
+    /// What a processor drops.
+    fn deduplicate(
+        &self,
+        processor: &ProcessorSection,
+        shared: &Shared,
+    ) -> Result<Option<runtime::Deduplicate>, Fault> {
+        let Some(Deduplicate { r#for: Period(length), by }) = &processor.common.deduplicate else {
+            return Ok(None);
         };
-        processor.steps.iter().map(build).collect()
+        let setup = self.setup(&processor.name, Some(&processor.common.from), None, shared);
+        let by = by.as_ref().map(|by| Key::compile(&setup.route, by, Input::from(&setup)));
+        let by = by.transpose()?;
+        let by = by.map(|by| -> KeyOf { Box::new(move |event, value| by.of(event, value)) });
+        Ok(Some(runtime::Deduplicate { length: *length, by }))
+    }
+
+    /// What a processor's events are enriched with. Opens no connection.
+    pub(super) fn enrichments(
+        &self,
+        processor: &ProcessorSection,
+        catalogue: &Catalogue,
+        shared: &Shared,
+    ) -> Result<Vec<Enrichment>, Fault> {
+        let from = processor.common.from.as_str();
+        let mut setup = self.setup(&processor.name, Some(from), None, shared);
+        let mut enrichments = Vec::with_capacity(processor.enrichments.len());
+        for section in &processor.enrichments {
+            let EnrichSection { field, common, schema, connector, options, .. } = section;
+            let declared = catalogue.lookups.iter().find(|lookup| lookup.name == connector);
+            let declared = declared.ok_or_else(|| unknown(connector))?;
+            let by = common.by.compile(&setup).map_err(|mistakes| {
+                let mistakes = sentence(&mistakes);
+                Fault::config("enrich", format!("`by` of `{field}` is wrong: {mistakes}"))
+            })?;
+            setup.connection.clone_from(&section.connection);
+            setup.output_schema.clone_from(schema);
+            enrichments.push(Enrichment {
+                field: field.clone(),
+                by,
+                schema: schema.clone(),
+                on_miss: match common.on_miss() {
+                    OnMiss::Null => enrichment::OnMiss::Null,
+                    OnMiss::DeadLetter => enrichment::OnMiss::DeadLetter,
+                    OnMiss::Wait => enrichment::OnMiss::Wait,
+                },
+                lookup: (declared.build)(options.clone(), &setup)?,
+                found: Found::new(common.keep(), common.at_most()),
+            });
+            set_field(&mut setup.input, field, section.kind.clone());
+        }
+        Ok(enrichments)
     }
 
     /// The key that a processor gives to what it writes, if it gives one.
     pub(super) fn key(&self, processor: &ProcessorSection) -> Result<Option<Key>, Fault> {
         let Some(key) = &processor.common.key else { return Ok(None) };
-        let written = self.topics.get(&processor.common.to).and_then(|topic| topic.schema.as_ref());
+        let written = match &processor.outputs[..] {
+            [one] => self.topics.get(one).and_then(|topic| topic.schema.as_ref()),
+            _ => None,
+        };
         let input = written.map_or_else(|| Input::from(&any_object()), Input::from);
         let route = format!("{}/{}", self.name, processor.name);
         Key::compile(&route, key, input).map(Some)
     }
 
-    fn sink(
+    /// The sink connector of this name: one of the catalogue, or one that the pipeline describes.
+    pub fn connector<'c>(
+        &'c self,
+        name: &str,
+        catalogue: &'c Catalogue,
+    ) -> Option<&'c SinkDeclaration> {
+        let mut own = self.applications.iter().map(|one| &one.declaration);
+        catalogue.sink(name).or_else(|| own.find(|own| own.name == name))
+    }
+
+    /// A topic as the file declares it.
+    pub fn topic(&self, name: &str) -> Option<Topic> {
+        self.topics.get(name).map(|declared| topic(name, declared))
+    }
+
+    /// Builds one sink, to deliver events of this topic, which may be another than its own. Opens no
+    /// connection.
+    ///
+    /// # Errors
+    /// A `Config` fault: the connector refuses its options with the events of that topic.
+    pub fn sink(
         &self,
         sink: &SinkSection,
+        from: &str,
         catalogue: &Catalogue,
         shared: &Shared,
     ) -> Result<SinkRoute, Fault> {
         let SinkSection { name, common, connector, connection, options } = sink;
-        let declaration = catalogue.sinks.iter().find(|declared| declared.name == connector);
+        let declaration = self.connector(connector, catalogue);
         let declared = declaration.ok_or_else(|| unknown(connector))?;
-        let setup = self.setup(name, Some(&common.from), None, shared);
+        let setup = self.setup(name, Some(from), None, shared);
         Ok(SinkRoute {
             name: name.clone(),
-            from: common.from.clone(),
+            from: from.to_owned(),
             sink: (declared.build)(connection.clone(), options.clone(), &setup)?,
             options: sink_options(common),
         })
@@ -257,20 +314,7 @@ fn start(start: Start) -> positions::Start {
 fn policy(on_error: OnError) -> Policy {
     match on_error {
         OnError::DeadLetter => Policy::DeadLetter,
+        OnError::ParkKey => Policy::ParkKey,
         OnError::Stop => Policy::Stop,
-    }
-}
-
-fn auth(registry: &Registry) -> Auth {
-    match (&registry.username, &registry.password, &registry.bearer) {
-        (_, _, Some(token)) => Auth::Bearer(token.reveal().to_owned()),
-        (Some(user), password, None) => Auth::Basic {
-            user: user.clone(),
-            password: password
-                .as_ref()
-                .map(|secret| secret.reveal().to_owned())
-                .unwrap_or_default(),
-        },
-        _ => Auth::None,
     }
 }

@@ -54,6 +54,7 @@ impl Page<'_> {
             ("A topic", topic),
             ("All sources", &grammar.source),
             ("All processors", &grammar.processor),
+            ("What is looked up", &grammar.enrichment),
             ("All sinks", &grammar.sink),
             ("A test", &grammar.file["properties"]["tests"]["items"]),
         ] {
@@ -76,11 +77,16 @@ impl Page<'_> {
             self.connector(processor.name, processor.summary, processor.example);
             self.options(&grammar.processor["properties"][processor.name], "Options");
         }
+        self.line("\n## Look-ups");
+        for lookup in &catalogue.lookups {
+            self.connector(lookup.name, lookup.summary, lookup.example);
+            self.options(&grammar.enrichment["properties"][lookup.name], "Options");
+        }
         self.line("\n## Sinks");
         for sink in &catalogue.sinks {
-            self.connector(sink.name, sink.summary, sink.example);
-            self.options(&grammar.connection["properties"][sink.name], "Connection");
-            let options = grammar.sink(sink.name).cloned().unwrap_or_default();
+            self.connector(&sink.name, &sink.summary, &sink.example);
+            self.options(&grammar.connection["properties"][&*sink.name], "Connection");
+            let options = grammar.sink(&sink.name).cloned().unwrap_or_default();
             let mut own = options.clone();
             own["properties"] = own_options(&options["properties"], &grammar.sink);
             self.options(&own, "Sink");
@@ -181,7 +187,10 @@ impl Page<'_> {
             let known = match format {
                 "expression" | "template" | "period" | "size" | "secret" => format,
                 "map" => "statements",
+                "own_expression" => "expression",
+                "own_template" => "template",
                 "retention" => "period or `forever`",
+                "mask" => "path",
                 "start" => "`beginning`, `now` or a time",
                 "listen" => "address",
                 "property" => "text, number or boolean",

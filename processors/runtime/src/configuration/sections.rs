@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::expression::Expression;
 use crate::options::{Period, Property, Retention, Secret, Size, Start};
+use crate::outcomes::MaskPath;
 
 /// The brokers that hold the topics. Without this section, an embedded broker runs in the process.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -105,6 +106,34 @@ pub struct Admin {
     pub listen: SocketAddr,
 }
 
+/// What came of each event on each route, kept for `passerelle trace`: one small record for each
+/// event and route in the topic `passerelle.outcomes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Outcomes {
+    /// Whether they are kept.
+    pub keep: bool,
+    /// How long, for the topic when it is made: it is one for all pipelines.
+    pub retention: Retention,
+    /// Personal data that is not to be kept: the values at these VRL paths (`.customer.email`) are
+    /// replaced where they appear in answers and causes, and keys that hold them are hashed. `%key`
+    /// hashes every key.
+    #[serde(skip_serializing)]
+    pub mask: Vec<MaskPath>,
+    /// A secret to hash keys with, so that nobody without it can try out which key a hash is of;
+    /// `passerelle trace` then needs the file.
+    #[serde(skip_serializing)]
+    pub hash_key: Option<Secret>,
+}
+
+impl Default for Outcomes {
+    fn default() -> Self {
+        let week = Duration::from_secs(7 * 24 * 60 * 60);
+        let retention = Retention::For(Period(week));
+        Self { keep: true, retention, mask: Vec::new(), hash_key: None }
+    }
+}
+
 impl Default for Http {
     fn default() -> Self {
         Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)) }
@@ -159,19 +188,27 @@ pub enum KeyFormat {
 /// What all sources have, beside their connector.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct SourceCommon {
+    /// The connection that it reads from, for those that have one.
+    pub from: Option<String>,
     /// The topic that it writes.
     pub to: String,
     /// The key of each event, in VRL; events of one key keep their order.
     pub key: Option<Expression>,
 }
 
-/// What all processors have, beside their steps.
+/// What all processors have, beside their steps, which apply in the order in which they stand.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct ProcessorCommon {
     /// The topic that it reads.
     pub from: String,
-    /// The topic that it writes.
-    pub to: String,
+    /// The topic that it writes; left out where `branch` names topics.
+    pub to: Option<String>,
+    /// Drops events that come again, before anything is made of them.
+    pub deduplicate: Option<Deduplicate>,
+    /// What events are enriched with before the steps: for each field that they get, what is looked
+    /// up for it.
+    #[serde(default)]
+    pub enrich: BTreeMap<String, serde_json::Value>,
     /// The key of each event that it writes, in VRL, taken from what is written; without it, the
     /// key stays.
     pub key: Option<Expression>,
@@ -180,6 +217,94 @@ pub struct ProcessorCommon {
     /// What becomes of an event that cannot pass.
     #[serde(default)]
     pub on_error: OnError,
+    /// How often what it makes of an event is written.
+    #[serde(default)]
+    pub delivery: Promise,
+    /// With `delivery: exactly_once`, how far apart its transactions end: about how much later those
+    /// who read what it writes see it.
+    #[serde(default = "ProcessorCommon::default_commit_every")]
+    pub commit_every: Period,
+}
+
+impl ProcessorCommon {
+    fn default_commit_every() -> Period {
+        Period(Duration::from_millis(100))
+    }
+}
+
+/// Which events come again. They are told apart within a partition: events of one id must have one key.
+/// What is tried again from the dead letters, and what a replay sends again, always passes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+pub struct Deduplicate {
+    /// How long an id is remembered, from the first event that has it. Each id takes about 150 bytes of
+    /// memory.
+    pub r#for: Period,
+    /// The id, in VRL; without it, the event's own (`ce_id`). An event whose id is null passes.
+    pub by: Option<Expression>,
+}
+
+/// What is looked up for each event, before the steps. The event gets it as a field of its value, which
+/// is left out of what is written unless the output's schema has it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+pub struct EnrichCommon {
+    /// The connection that is asked, for `http`.
+    pub lookup: Option<String>,
+    /// The key of what is looked up, VRL that reads the event: `.customer.email`. Nothing is looked up
+    /// for null.
+    pub by: Expression,
+    /// The form of what is found, an Avro schema in a file: the steps are checked against it, and its
+    /// decimals stay exact. Without it, anything (with `csv`, texts). With `topic`, it is the topic's.
+    pub schema: Option<PathBuf>,
+    /// What becomes of an event for which nothing is found; without it, the field is null.
+    pub on_miss: Option<OnMiss>,
+    /// With `http`, how long what was found is used again, without it 5 minutes. That nothing was found
+    /// is remembered for ten seconds at most.
+    pub keep: Option<Period>,
+    /// With `http`, how many keys are remembered at most, with what was found; without it 10000.
+    pub at_most: Option<NonZeroU32>,
+}
+
+impl EnrichCommon {
+    /// What becomes of an event for which nothing is found. YAML reads the word `null` as nothing.
+    pub fn on_miss(&self) -> OnMiss {
+        self.on_miss.unwrap_or_default()
+    }
+
+    /// How long what was found is used again.
+    pub fn keep(&self) -> Duration {
+        self.keep.map_or(Duration::from_secs(5 * 60), |Period(keep)| keep)
+    }
+
+    /// How many keys are remembered.
+    pub fn at_most(&self) -> usize {
+        self.at_most.map_or(10_000, |most| usize::try_from(most.get()).unwrap_or(usize::MAX))
+    }
+}
+
+/// What becomes of an event for which nothing is found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnMiss {
+    /// The field is null.
+    #[default]
+    Null,
+    /// The event follows `on_error`.
+    DeadLetter,
+    /// The route waits until it is found; an application is asked again and again, every half minute at most.
+    Wait,
+}
+
+/// How often what a processor makes of an event is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Promise {
+    /// At least once: after a crash what was in flight is written again, with the same ids.
+    #[default]
+    AtLeastOnce,
+    /// Exactly once, for those who read committed records only: what it writes, its dead letters and
+    /// the offsets of what it read become visible together, or not at all. Those who read see it
+    /// later by about `commit_every`.
+    ExactlyOnce,
 }
 
 /// What all sinks have, beside the options of their connector.
@@ -258,6 +383,9 @@ pub enum OnError {
     /// It goes to the route's dead letters with its cause, and the route goes on.
     #[default]
     DeadLetter,
+    /// It goes to the dead letters, and the later events of its key go behind it, in order, until
+    /// `passerelle dead-letters` retries or discards it. Other keys go on.
+    ParkKey,
     /// The route stops at it.
     Stop,
 }
@@ -271,4 +399,8 @@ pub struct Test {
     pub input: BTreeMap<String, serde_json::Value>,
     /// For each topic that is looked at: what is expected there, in the same form; `[]` for nothing.
     pub expect: BTreeMap<String, serde_json::Value>,
+    /// What look-ups find, since an example asks nobody: for each field of `enrich`, the keys and what
+    /// is found by them. A key that is left out finds nothing.
+    #[serde(default)]
+    pub lookups: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 
 use super::document::{Content, Entry, Node};
 use super::file::File;
-use super::grammar::{CHOICE, merge};
+use super::grammar::{ALSO, CHOICE, merge};
 use super::problem::Problem;
 use super::text::Text;
 
@@ -150,6 +150,7 @@ impl<'a> Validation<'a> {
         }
         let misnamed = schema
             .get(CHOICE)
+            .filter(|_| !entries.iter().any(|entry| schema[ALSO][&entry.name].is_boolean()))
             .is_some_and(|choice| self.choose(choice, entries, &mut unknown, place));
         let names: Vec<_> =
             properties.into_iter().flat_map(Map::keys).map(String::as_str).collect();

@@ -1,9 +1,10 @@
 //! The breaker: when nothing succeeds, the route waits and probes with one event.
 //!
-//! It opens when several events fail in a row and none succeeds between them, when the target
-//! refuses the whole route (401, 403, 410), or when it asks for a pause (`Retry-After`). One event
-//! that fails alone opens nothing: the others are not to wait for it. Pure: times are given.
+//! It opens when several events fail and none succeeds between them, when the target refuses the
+//! whole route (401, 403, 410), or when it asks for a pause (`Retry-After`). A few events that fail
+//! for themselves open nothing: the others are not to wait for them. Pure: times are given.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::backoff;
@@ -11,8 +12,8 @@ use crate::clock::Moment;
 use crate::runtime::Backoff;
 use crate::{Fault, Retry};
 
-/// So many failures in a row, of more than one event, and the route waits.
-const FAILURES: u32 = 5;
+/// So many events that fail, and nothing that succeeds between them, and the route waits.
+const EVENTS: usize = 5;
 /// Less than this many failures in a row are not worth an operator's attention.
 const NOTABLE: u32 = 3;
 
@@ -21,9 +22,8 @@ pub struct Breaker {
     backoff: Backoff,
     /// Failures since something last succeeded.
     failures: u32,
-    /// The event that failed first since then, and whether others did.
-    first: Option<(i32, i64)>,
-    several: bool,
+    /// The events that failed since then, no more of them than it takes.
+    events: HashSet<(i32, i64)>,
     reason: String,
     open: Option<Open>,
     /// Nothing is sent before, whatever succeeds: the target asked for it.
@@ -32,6 +32,7 @@ pub struct Breaker {
 
 #[derive(Debug)]
 struct Open {
+    since: Moment,
     probes: u32,
     until: Moment,
     probing: bool,
@@ -55,8 +56,7 @@ impl Breaker {
         Self {
             backoff,
             failures: 0,
-            first: None,
-            several: false,
+            events: HashSet::new(),
             reason: String::new(),
             open: None,
             not_before: Moment::default(),
@@ -88,21 +88,24 @@ impl Breaker {
         }
     }
 
-    /// An event was taken by the target, or refused for its own sake: the target works. True if the
-    /// route waited until now.
-    pub fn succeeded(&mut self, now: Moment) -> bool {
+    /// An event was taken by the target, or refused for its own sake: the target works. Tells how
+    /// long the route has waited, if it waited until now.
+    pub fn succeeded(&mut self, now: Moment) -> Option<Duration> {
         if self.open.is_some() && now < self.not_before {
             self.unprobe();
-            return false;
+            return None;
         }
-        (self.failures, self.first, self.several) = (0, None, false);
-        self.open.take().is_some()
+        self.failures = 0;
+        self.events.clear();
+        self.open.take().map(|open| now.since(open.since))
     }
 
     /// An event failed through no fault of its own.
     pub fn failed(&mut self, now: Moment, event: (i32, i64), fault: &Fault) {
         self.failures = self.failures.saturating_add(1);
-        self.several |= *self.first.get_or_insert(event) != event;
+        if self.events.len() < EVENTS {
+            self.events.insert(event);
+        }
         self.reason.clone_from(&fault.message);
         if let Retry::After(wait) = fault.retry {
             self.not_before = self.not_before.max(now.plus(backoff::at_least(wait)));
@@ -114,9 +117,9 @@ impl Breaker {
                 open.until = now.plus(backoff::wait(self.backoff, open.probes));
             }
             Some(_) => {}
-            None if whole_route || (self.several && self.failures >= FAILURES) => {
+            None if whole_route || self.events.len() >= EVENTS => {
                 let until = now.plus(backoff::wait(self.backoff, 1));
-                self.open = Some(Open { probes: 1, until, probing: false });
+                self.open = Some(Open { since: now, probes: 1, until, probing: false });
             }
             None => {}
         }
@@ -157,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_when_several_events_fail_in_a_row_and_closes_when_the_probe_succeeds() {
+    fn it_opens_when_several_events_fail_and_closes_when_the_probe_succeeds() {
         let mut breaker = Breaker::new(BACKOFF);
         (0..4).for_each(|offset| breaker.failed(START, (0, offset), &down()));
         assert_eq!(breaker.gate(START), Gate::All);
@@ -170,14 +173,14 @@ mod tests {
         assert!(matches!(breaker.gate(after(1)), Gate::Until(until) if until > after(1)));
         assert_eq!(breaker.gate(after(3)), Gate::Probe);
         breaker.probe();
-        assert!(breaker.succeeded(after(3)));
+        assert_eq!(breaker.succeeded(after(3)), Some(Duration::from_secs(3)));
         assert_eq!((breaker.gate(after(3)), breaker.waiting(after(3))), (Gate::All, None));
     }
 
     #[test]
-    fn one_event_that_fails_alone_holds_up_nobody() {
+    fn a_few_events_that_fail_for_themselves_hold_up_nobody() {
         let mut breaker = Breaker::new(BACKOFF);
-        (0..100).for_each(|_| breaker.failed(START, (0, 7), &down()));
+        (0..100).for_each(|time| breaker.failed(START, (0, time % 4), &down()));
         assert_eq!(breaker.gate(START), Gate::All);
         assert!(breaker.waiting(START).is_some(), "but the operator sees it");
     }
@@ -194,10 +197,10 @@ mod tests {
     fn nothing_is_sent_before_the_time_the_target_asked_for_whatever_else_succeeds() {
         let mut breaker = Breaker::new(BACKOFF);
         breaker.failed(START, (0, 7), &down().after(Duration::from_secs(30)));
-        assert!(!breaker.succeeded(after(1)), "one that was already on its way");
+        assert_eq!(breaker.succeeded(after(1)), None, "one that was already on its way");
         assert!(matches!(breaker.gate(after(29)), Gate::Until(until) if until >= after(30)));
         assert_eq!(breaker.gate(after(33)), Gate::Probe);
         breaker.probe();
-        assert!(breaker.succeeded(after(33)));
+        assert!(breaker.succeeded(after(33)).is_some());
     }
 }

@@ -1,6 +1,7 @@
 //! Where a route's workers take their work and hand in what became of it.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,13 +10,17 @@ use tokio::sync::{Notify, watch};
 use super::backoff;
 use super::breaker::{Breaker, Gate};
 use crate::clock::Moment;
-use crate::dispatch::{Arrival, Commit, Dispatcher, Flow, Limits, Taken, Ticket};
-use crate::kafka::{Intake, Pulse};
+use crate::dead_letters::{Journal, Letters, Passage, Standing};
+use crate::dispatch::{Arrival, Dispatcher, Failing, Limits, Taken, Ticket};
+use crate::kafka::Pulse;
 use crate::metrics::RouteMetrics;
 use crate::runtime::SinkOptions;
+use crate::sink::Fill;
 use crate::state::{State, StateOf};
 use crate::{Event, Fault, Order, Retry};
 
+/// How soon an event is looked at again that waits for its parked key.
+const HELD_WAIT: Duration = Duration::from_millis(100);
 /// How soon to look again while the assignment is not confirmed.
 const UNCONFIRMED_WAIT: Duration = Duration::from_millis(20);
 
@@ -25,6 +30,14 @@ pub(super) enum Next {
     Deliver(Vec<Taken<Event>>),
     /// Look again at this moment, or when woken.
     Wait(Option<Moment>),
+}
+
+/// How much goes to the target at once.
+pub(crate) struct Batch {
+    /// At most so many events.
+    pub most: usize,
+    /// How full it is to be.
+    pub fill: Option<Fill>,
 }
 
 /// What follows from a failure.
@@ -37,11 +50,16 @@ pub(super) enum Verdict {
 }
 
 /// Where a route's workers take their work.
-pub(super) struct Desk {
-    options: SinkOptions,
+pub(crate) struct Desk {
+    pub(super) options: SinkOptions,
     batch: usize,
-    state: StateOf,
+    /// Whether a batch is one call of the target, also when it finds out whether the target is back.
+    fills: bool,
+    pub(super) state: StateOf,
     pub metrics: RouteMetrics,
+    pub journal: Arc<Journal>,
+    pub letters: Arc<Letters>,
+    leaves_letters: AtomicBool,
     inner: Mutex<Inner>,
     /// Wakes a worker.
     pub wake: Notify,
@@ -49,36 +67,50 @@ pub(super) struct Desk {
     halted: watch::Sender<Option<String>>,
 }
 
-struct Inner {
-    dispatcher: Dispatcher<Event>,
-    breaker: Breaker,
+pub(super) struct Inner {
+    pub(super) dispatcher: Dispatcher<Event>,
+    pub(super) breaker: Breaker,
     last_success: Option<Moment>,
+    /// Whether an event has begun to fail since: the target may be away.
+    others_fail: bool,
     /// What keeps the route from reading.
-    trouble: Option<String>,
+    pub(super) trouble: Option<String>,
     /// What keeps a dead letter from being written.
     unwritten: Option<(String, Duration)>,
+    /// Dead letters that are being tried again, by partition and offset.
+    pub(super) retried: HashSet<(i32, i64)>,
+    /// Those of them whose key was being delivered when they came.
+    overtaken: HashSet<(i32, i64)>,
 }
 
 impl Desk {
     pub fn new(
         options: &SinkOptions,
         order: Order,
-        batch: usize,
+        batch: Batch,
         state: StateOf,
         metrics: RouteMetrics,
+        journal: Arc<Journal>,
     ) -> Self {
         let limits = Limits { events: options.max_ahead.events, bytes: options.max_ahead.bytes };
         Self {
             options: options.clone(),
-            batch: batch.max(1),
+            batch: batch.most.max(1),
+            fills: batch.fill.is_some(),
+            letters: journal.letters(state.route()),
+            journal,
             state,
             metrics,
+            leaves_letters: AtomicBool::new(false),
             inner: Mutex::new(Inner {
-                dispatcher: Dispatcher::new(order, limits),
+                dispatcher: Dispatcher::new(order, limits).filling(batch.fill),
                 breaker: Breaker::new(options.backoff),
                 last_success: None,
+                others_fail: false,
                 trouble: None,
                 unwritten: None,
+                retried: HashSet::new(),
+                overtaken: HashSet::new(),
             }),
             wake: Notify::new(),
             pulse: Mutex::default(),
@@ -86,7 +118,7 @@ impl Desk {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -102,19 +134,19 @@ impl Desk {
     }
 
     /// Takes the oldest events that may go.
-    pub fn next(&self) -> Next {
+    pub(super) fn next(&self) -> Next {
         if !self.is_alive() {
             return Next::Wait(Some(Moment::now().plus(UNCONFIRMED_WAIT)));
         }
         let now = Moment::now();
         let mut inner = self.lock();
-        let most = match inner.breaker.gate(now) {
-            Gate::All => self.batch,
-            Gate::Probe => 1,
+        let batch = match inner.breaker.gate(now) {
+            Gate::All => inner.dispatcher.take(now, self.batch),
+            Gate::Probe if self.fills => inner.dispatcher.take(now, self.batch),
+            Gate::Probe => inner.dispatcher.take_probe(now).into_iter().collect(),
             Gate::Until(moment) => return Next::Wait(Some(moment)),
             Gate::Probing => return Next::Wait(None),
         };
-        let batch = inner.dispatcher.take(now, most);
         if batch.is_empty() {
             return Next::Wait(inner.dispatcher.next_due());
         }
@@ -123,6 +155,17 @@ impl Desk {
         }
         self.metrics.in_flight.set(count(inner.dispatcher.in_flight()));
         Next::Deliver(batch)
+    }
+
+    /// Nothing comes any more of a partition below this offset: what did not arrive is not to be
+    /// delivered.
+    pub fn skip(&self, partition: i32, next: i64) {
+        self.lock().dispatcher.skip(partition, next);
+    }
+
+    /// The next offset to commit of each partition that is ours.
+    pub fn watermarks(&self) -> Vec<(i32, i64)> {
+        self.lock().dispatcher.progress().1
     }
 
     /// Whether the event is still this route's to answer for.
@@ -149,18 +192,74 @@ impl Desk {
         let now = Moment::now();
         let mut inner = self.lock();
         inner.last_success = Some(now);
+        inner.others_fail = false;
         let was_troubled = inner.breaker.waiting(now).is_some();
         let recovered = inner.breaker.succeeded(now);
-        if recovered {
-            inner.dispatcher.recover();
+        if let Some(away) = recovered {
+            inner.dispatcher.recover(now, away);
         }
         if was_troubled {
             self.show(&inner, now);
         }
         drop(inner);
-        if recovered {
+        if recovered.is_some() {
             self.wake_all();
         }
+    }
+
+    /// Whether an event that arrived may go; one that has to wait for its key is put back.
+    pub fn passage(&self, ticket: &Ticket, event: Event) -> (Passage, Option<Event>) {
+        let passage = self.letters.passage(event.partition, event.key.as_ref(), event.offset);
+        if passage != Passage::Held {
+            return (passage, Some(event));
+        }
+        let at = Moment::now().plus(HELD_WAIT);
+        self.lock().dispatcher.defer(ticket, event, at);
+        self.wake.notify_one();
+        (passage, None)
+    }
+
+    /// Takes in the dead letters that are to be tried again, in the partitions that are ours.
+    pub fn admit(&self) {
+        if self.leaves_letters.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut inner = self.lock();
+        let mut admitted = 0;
+        for entry in self.letters.asked() {
+            let place = (entry.origin.partition, entry.origin.offset);
+            let (Some(event), false) = (entry.event(), inner.retried.contains(&place)) else {
+                continue;
+            };
+            let in_order = matches!(entry.standing, Standing::Retrying { out_of_order: false, .. });
+            let overtaken = in_order
+                && !entry.parked
+                && inner.dispatcher.is_overtaken(event.partition, event.key.as_ref());
+            if inner.dispatcher.admit(arrival(event)) {
+                inner.retried.insert(place);
+                admitted += 1;
+                if overtaken {
+                    inner.overtaken.insert(place);
+                }
+            }
+        }
+        drop(inner);
+        (0..self.options.concurrency.min(admitted)).for_each(|_| self.wake.notify_one());
+    }
+
+    /// Dead letters that are to be tried again are another process's from now on.
+    pub fn leave_letters(&self) {
+        self.leaves_letters.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on no batch waits longer than this to be filled.
+    pub fn hasten(&self, within: Duration) {
+        self.lock().dispatcher.hasten(within);
+    }
+
+    /// Whether a newer event of its key was being delivered when this dead letter came.
+    pub fn is_overtaken(&self, ticket: &Ticket) -> bool {
+        self.lock().overtaken.contains(&(ticket.partition, ticket.offset))
     }
 
     /// The event is done with: its target or the dead letters have acknowledged it. False if it was
@@ -168,29 +267,42 @@ impl Desk {
     pub fn complete(&self, ticket: &Ticket) -> bool {
         let mut inner = self.lock();
         let ours = inner.dispatcher.complete(ticket);
+        if ticket.retried && ours {
+            let place = (ticket.partition, ticket.offset);
+            inner.retried.remove(&place);
+            inner.overtaken.remove(&place);
+        }
         self.metrics.in_flight.set(count(inner.dispatcher.in_flight()));
         ours
     }
 
     /// The event failed through no fault of its own, or might pass later. Hands the event back
     /// when it is to be given up.
-    pub fn fail(
+    pub(super) fn fail(
         &self,
         ticket: &Ticket,
         event: Event,
-        since: Option<Moment>,
+        failing: Option<Failing>,
         attempt: u32,
         fault: &Fault,
     ) -> (Verdict, Option<Event>) {
         let now = Moment::now();
         let mut inner = self.lock();
-        let since = since.unwrap_or(now);
-        let others_pass = inner.last_success.is_some_and(|success| success > since);
-        let spent = now.since(since) >= self.options.give_up_after;
-        if spent && others_pass && !inner.breaker.is_open() && fault.retry != Retry::Route {
+        let passed_since = |moment| inner.last_success > Some(moment);
+        let is_closed = fault.retry == Retry::Backoff && !inner.breaker.is_open();
+        // Others pass: its failure says nothing about the target.
+        let fails_alone = is_closed && failing.is_some_and(|failing| passed_since(failing.last));
+        let began_before_a_success = failing.is_some_and(|failing| passed_since(failing.since));
+        let spent =
+            failing.is_some_and(|failing| now.since(failing.since) >= self.options.give_up_after);
+        let is_its_own = fails_alone || !inner.others_fail;
+        if spent && is_closed && began_before_a_success && is_its_own {
             return (Verdict::GiveUp, Some(event));
         }
-        inner.breaker.failed(now, (ticket.partition, ticket.offset), fault);
+        inner.others_fail |= !began_before_a_success;
+        if !fails_alone {
+            inner.breaker.failed(now, (ticket.partition, ticket.offset), fault);
+        }
         let own = match fault.retry {
             Retry::After(wait) => backoff::at_least(wait),
             _ => backoff::wait(self.options.backoff, attempt),
@@ -246,7 +358,7 @@ impl Desk {
         self.show(&self.lock(), Moment::now());
     }
 
-    fn show(&self, inner: &Inner, now: Moment) {
+    pub(super) fn show(&self, inner: &Inner, now: Moment) {
         let state = match (&inner.trouble, &inner.unwritten, inner.breaker.waiting(now)) {
             (Some(reason), _, _) => State::held(reason.clone()),
             (_, Some((reason, wait)), _) => State::waiting(reason.clone(), *wait),
@@ -270,88 +382,14 @@ fn count(events: usize) -> i64 {
     i64::try_from(events).unwrap_or(i64::MAX)
 }
 
-impl Intake for Desk {
-    fn assigned(&self, partition: i32, offset: i64, metadata: &str, begun: bool) {
-        let mut inner = self.lock();
-        inner.dispatcher.assign(partition, offset, metadata);
-        if begun {
-            inner.dispatcher.mark_changed(partition);
-        }
-    }
-
-    fn revoked(&self, partitions: &[i32]) {
-        let mut inner = self.lock();
-        partitions.iter().for_each(|partition| inner.dispatcher.revoke(*partition));
-    }
-
-    fn is_drained(&self, partitions: &[i32]) -> bool {
-        let inner = self.lock();
-        partitions.iter().all(|partition| inner.dispatcher.is_drained(*partition))
-    }
-
-    fn commit_of(&self, partition: i32) -> Option<Commit> {
-        self.lock().dispatcher.commit_of(partition)
-    }
-
-    fn forgotten(&self, partitions: &[i32]) {
-        let mut inner = self.lock();
-        partitions.iter().for_each(|partition| inner.dispatcher.forget(*partition));
-        inner.breaker.unprobe();
-    }
-
-    fn receive(&self, events: Vec<Event>) {
-        let count = events.len();
-        let mut bytes = 0;
-        let mut inner = self.lock();
-        for event in events {
-            bytes += event.bytes();
-            let arrival = Arrival {
-                partition: event.partition,
-                offset: event.offset,
-                key: event.key.clone(),
-                bytes: event.bytes(),
-                timestamp: event.timestamp,
-                event,
-            };
-            inner.dispatcher.arrive(arrival);
-        }
-        drop(inner);
-        self.metrics.records_in.inc_by(count as u64);
-        self.metrics.bytes_in.inc_by(bytes as u64);
-        (0..count.min(self.options.concurrency)).for_each(|_| self.wake.notify_one());
-    }
-
-    fn room(&self) -> usize {
-        self.lock().dispatcher.room()
-    }
-
-    fn flow(&self) -> Flow {
-        self.lock().dispatcher.flow(Moment::now())
-    }
-
-    fn commits(&self) -> Vec<Commit> {
-        self.lock().dispatcher.commits()
-    }
-
-    fn recommit(&self) {
-        let mut inner = self.lock();
-        let assigned: Vec<i32> = inner.dispatcher.assigned().collect();
-        assigned.into_iter().for_each(|partition| inner.dispatcher.mark_changed(partition));
-    }
-
-    fn is_busy(&self) -> bool {
-        let inner = self.lock();
-        inner.dispatcher.in_flight() > 0 || inner.dispatcher.has_commits()
-    }
-
-    fn trouble(&self, fault: Option<&Fault>) {
-        let mut inner = self.lock();
-        inner.trouble = fault.map(|fault| fault.message.clone());
-        self.show(&inner, Moment::now());
-    }
-
-    fn measured(&self, ends: &BTreeMap<i32, i64>) {
-        let (oldest, watermarks) = self.lock().dispatcher.progress();
-        crate::runtime::report_lag(&self.state, &self.metrics, oldest, &watermarks, ends);
+/// An event as the dispatcher takes it.
+pub(super) fn arrival(event: Event) -> Arrival<Event> {
+    Arrival {
+        partition: event.partition,
+        offset: event.offset,
+        key: event.key.clone(),
+        bytes: event.bytes(),
+        timestamp: event.timestamp,
+        event,
     }
 }

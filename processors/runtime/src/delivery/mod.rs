@@ -2,26 +2,34 @@
 
 mod backoff;
 mod breaker;
+mod burial;
 mod desk;
+mod intake;
 mod worker;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::task::JoinSet;
 
 use crate::Sink;
 use crate::codec::Decoders;
-use crate::dead_letters::DeadLetters;
+use crate::dead_letters::{DeadLetters, Journal};
 use crate::kafka::{Consumer, Intake, Producer};
 use crate::metrics::RouteMetrics;
+use crate::outcomes::RouteOutcomes;
+use crate::replay::Selection;
 use crate::runtime::{Break, SinkRoute, Work};
 use crate::state::StateOf;
 
-use desk::Desk;
+pub(crate) use desk::{Batch, Desk};
 use worker::{Station, work};
 
 pub(crate) use backoff::wait as backoff_wait;
+
+/// How long a replay's last batch waits to be filled.
+const LAST_BATCH: Duration = Duration::from_secs(5);
 
 /// A sink route at work.
 pub(crate) struct Delivery {
@@ -39,12 +47,23 @@ impl Delivery {
         metrics: &RouteMetrics,
         decoders: Arc<Decoders>,
         producer: Arc<Producer>,
+        outcomes: RouteOutcomes,
+        journal: Arc<Journal>,
     ) -> Self {
         let sink: Arc<dyn Sink> = route.sink.into();
         let options = &route.options;
-        let (state, order, batch) = (state.clone(), sink.order(), sink.batch());
+        let batch = Batch { most: sink.batch(), fill: sink.fill() };
+        let (state, order) = (state.clone(), sink.order());
         let name = Arc::clone(state.route());
-        let desk = Arc::new(Desk::new(options, order, batch, state, metrics.clone()));
+        let desk = Desk::new(options, order, batch, state, metrics.clone(), journal);
+        let desk = Arc::new(desk);
+        let weak = Arc::downgrade(&desk);
+        desk.letters.on_change(Arc::new(move || {
+            if let Some(desk) = weak.upgrade() {
+                desk.admit();
+                desk.wake_all();
+            }
+        }));
         let station = Station {
             desk: Arc::clone(&desk),
             reads_values: sink.reads_values(),
@@ -52,6 +71,8 @@ impl Delivery {
             decoders,
             producer,
             dead_letters: DeadLetters::of(&name),
+            outcomes,
+            selection: None,
             on_error: options.on_error,
             backoff: options.backoff,
             route: name,
@@ -62,6 +83,25 @@ impl Delivery {
             concurrency: options.concurrency.max(1),
             workers: JoinSet::new(),
         }
+    }
+
+    /// Delivers of what it reads only what is selected, marked and paced as a replay; call it before
+    /// the work begins.
+    #[must_use]
+    pub fn selecting(mut self, selection: Arc<Selection>) -> Self {
+        if let Some(station) = Arc::get_mut(&mut self.station) {
+            station.reads_values |= selection.reads_values();
+            station.selection = Some(selection);
+        }
+        self.desk.leave_letters();
+        // Its end comes, and nothing after it that could fill a batch.
+        self.desk.hasten(LAST_BATCH);
+        self
+    }
+
+    /// Where it takes in what is read.
+    pub fn desk(&self) -> &Arc<Desk> {
+        &self.desk
     }
 }
 

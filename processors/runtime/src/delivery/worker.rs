@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 
-use super::backoff;
 use super::desk::{Desk, Next, Verdict};
 use crate::clock::{Moment, unix_millis};
 use crate::codec::{Decoders, Decoding};
 use crate::dead_letters::{DeadLetters, Stage};
-use crate::dispatch::{Taken, Ticket};
+use crate::dispatch::{Failing, Taken, Ticket};
 use crate::kafka::Producer;
+use crate::outcomes::{RouteOutcomes, What};
+use crate::replay::Selection;
 use crate::runtime::{Backoff, OnError};
 use crate::{Delivery, Domain, Event, Fault, Retry, Sink, event};
 
@@ -24,16 +25,21 @@ pub(super) struct Station {
     pub decoders: Arc<Decoders>,
     pub producer: Arc<Producer>,
     pub dead_letters: DeadLetters,
+    pub outcomes: RouteOutcomes,
+    /// What a replay delivers of what it reads; without it, everything.
+    pub selection: Option<Arc<Selection>>,
     pub on_error: OnError,
     pub backoff: Backoff,
     pub route: Arc<str>,
 }
 
 /// An event being delivered, without the event.
-struct Job {
-    ticket: Ticket,
-    attempt: u32,
-    failing_since: Option<Moment>,
+pub(super) struct Job {
+    pub ticket: Ticket,
+    pub attempt: u32,
+    /// When this attempt began, milliseconds since the Unix epoch.
+    pub started: i64,
+    failing: Option<Failing>,
 }
 
 /// Works until it is aborted.
@@ -64,13 +70,16 @@ impl Station {
     }
 
     async fn deliver(&self, batch: Vec<Taken<Event>>, decoding: &mut Decoding) {
-        let (mut jobs, mut events) = (Vec::new(), Vec::new());
-        for Taken { ticket, mut event, attempt, failing_since } in batch {
-            let job = Job { ticket, attempt, failing_since };
+        let (mut jobs, mut events, started) = (Vec::new(), Vec::new(), unix_millis());
+        for Taken { ticket, event, attempt, failing } in batch {
+            let job = Job { ticket, attempt, started, failing };
+            let Some(mut event) = self.screen(&job, event).await else { continue };
             match self.decode(&mut event, decoding).await {
                 Ok(()) => {
-                    jobs.push(job);
-                    events.push(event);
+                    if let Some(event) = self.select(&job, event) {
+                        jobs.push(job);
+                        events.push(event);
+                    }
                 }
                 Err(fault) => self.failed(job, event, &fault, Stage::Decoding).await,
             }
@@ -78,11 +87,15 @@ impl Station {
         if events.is_empty() {
             return self.desk.unprobe();
         }
+        if let Some(selection) = &self.selection {
+            selection.pace(events.len()).await;
+        }
         // Decoding may have waited for the registry.
         if !self.desk.is_alive() {
             return self.put_back(jobs, events);
         }
         let attempt = jobs.iter().map(|job| job.attempt).max().unwrap_or(1);
+        self.desk.metrics.called(events.len());
         let called = AssertUnwindSafe(self.sink.deliver(&events, attempt)).catch_unwind().await;
         let results = match called {
             Ok(results) if results.len() == events.len() => results,
@@ -100,7 +113,7 @@ impl Station {
         };
         for ((job, event), result) in jobs.into_iter().zip(events).zip(results) {
             match result {
-                Ok(delivery) => self.delivered(&job, &event, &delivery),
+                Ok(delivery) => self.delivered(&job, &event, delivery).await,
                 Err(fault) => self.failed(job, event, &fault, Stage::Delivery).await,
             }
         }
@@ -113,14 +126,31 @@ impl Station {
         Ok(())
     }
 
+    /// Gives the event back if it is to be delivered.
+    fn select(&self, job: &Job, mut event: Event) -> Option<Event> {
+        let Some(selection) = &self.selection else { return Some(event) };
+        match selection.admit(&mut event, job.attempt) {
+            Ok(true) => return Some(event),
+            Ok(false) => drop(self.desk.complete(&job.ticket)),
+            Err(fault) => {
+                self.desk.halt(format!("The filter failed on {}: {}", event.id(), fault.message));
+                self.desk.put_back(&job.ticket, without_value(event));
+            }
+        }
+        None
+    }
+
     fn put_back(&self, jobs: Vec<Job>, events: Vec<Event>) {
         for (job, event) in jobs.into_iter().zip(events) {
             self.desk.put_back(&job.ticket, without_value(event));
         }
     }
 
-    fn delivered(&self, job: &Job, event: &Event, delivery: &Delivery) {
+    async fn delivered(&self, job: &Job, event: &Event, delivery: Delivery) {
         self.desk.answered();
+        if !self.note_delivered(job, &delivery).await {
+            return;
+        }
         let ours = self.desk.complete(&job.ticket);
         let metrics = &self.desk.metrics;
         metrics.records_out.inc();
@@ -135,6 +165,7 @@ impl Station {
             ours,
             "delivered"
         );
+        self.outcomes.note(event, job.started, job.attempt, What::from(delivery));
     }
 
     async fn failed(&self, job: Job, event: Event, fault: &Fault, stage: Stage) {
@@ -155,60 +186,18 @@ impl Station {
             _ => {
                 tracing::debug!(route, event = event.id(), attempt, %fault, "failed");
                 let event = without_value(event);
-                let Job { ticket, failing_since, .. } = &job;
-                let verdict = self.desk.fail(ticket, event, *failing_since, attempt, fault);
+                let Job { ticket, failing, .. } = &job;
+                let verdict = self.desk.fail(ticket, event, *failing, attempt, fault);
                 if let (Verdict::GiveUp, Some(event)) = verdict {
                     self.follow_on_error(&job, event, fault, stage).await;
                 }
             }
         }
     }
-
-    async fn follow_on_error(&self, job: &Job, event: Event, fault: &Fault, stage: Stage) {
-        let route = &*self.route;
-        match self.on_error {
-            OnError::Stop => {
-                self.desk.halt(format!("In front of event {}: {}", event.id(), fault.message));
-                self.desk.put_back(&job.ticket, without_value(event));
-            }
-            OnError::DeadLetter => {
-                tracing::warn!(route, event = event.id(), %fault, "goes to the dead letters");
-                if self.bury(job, &event, fault, stage).await {
-                    self.desk.complete(&job.ticket);
-                    self.desk.metrics.dead_letters.inc();
-                }
-            }
-        }
-    }
-
-    /// Writes the dead letter, again and again until it is acknowledged. False if the event is no
-    /// longer ours.
-    async fn bury(&self, job: &Job, event: &Event, fault: &Fault, stage: Stage) -> bool {
-        let record = self.dead_letters.record(event, fault, stage);
-        let mut failures = 0;
-        loop {
-            match self.producer.send(&record).await {
-                Ok(_) if failures > 0 => self.desk.unwritten(None),
-                Ok(_) => {}
-                Err(error) => {
-                    failures += 1;
-                    let wait = backoff::wait(self.backoff, failures);
-                    self.desk.unwritten(Some((&error, wait)));
-                    tokio::time::sleep(wait).await;
-                    if !self.desk.holds(&job.ticket) {
-                        self.desk.unwritten(None);
-                        return false;
-                    }
-                    continue;
-                }
-            }
-            return true;
-        }
-    }
 }
 
 /// Values are decoded again for the next try: waiting, an event is only its bytes.
-fn without_value(mut event: Event) -> Event {
+pub(super) fn without_value(mut event: Event) -> Event {
     event.value = None;
     event
 }

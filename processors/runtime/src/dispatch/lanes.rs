@@ -20,6 +20,17 @@ struct Queue {
     /// Those not being delivered, the oldest first.
     waiting: VecDeque<u64>,
     in_flight: usize,
+    /// The newest of those in flight, while there are any.
+    newest_in_flight: u64,
+}
+
+/// Where an event stands that was inserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// It may go at once; the one that could have gone may no longer.
+    First { instead_of: Option<u64> },
+    /// Others go before it.
+    Behind,
 }
 
 impl Lanes {
@@ -29,9 +40,28 @@ impl Lanes {
             queue.waiting.push_back(sequence);
             return queue.in_flight == 0 && queue.waiting.len() == 1;
         }
-        let queue = Queue { waiting: VecDeque::from([sequence]), in_flight: 0 };
+        let queue = Queue { waiting: VecDeque::from([sequence]), ..Queue::default() };
         self.0.insert(lane.clone(), queue);
         true
+    }
+
+    /// Adds an event that is older than those which arrived. If it may go at once, the one that
+    /// could have gone before may no longer.
+    pub fn insert(&mut self, lane: &Lane, sequence: u64) -> Inserted {
+        let queue = self.0.entry(lane.clone()).or_default();
+        let place = queue.waiting.partition_point(|other| *other < sequence);
+        let first = queue.waiting.front().copied();
+        queue.waiting.insert(place, sequence);
+        match (queue.in_flight, place) {
+            (0, 0) => Inserted::First { instead_of: first },
+            _ => Inserted::Behind,
+        }
+    }
+
+    /// The newest event of a lane that is being delivered.
+    pub fn in_flight(&self, lane: &Lane) -> Option<u64> {
+        let queue = self.0.get(lane).filter(|queue| queue.in_flight > 0)?;
+        Some(queue.newest_in_flight)
     }
 
     /// Starts the lane's oldest events, at most `most`: the lane is closed until they are answered.
@@ -39,7 +69,14 @@ impl Lanes {
         let Some(queue) = self.0.get_mut(lane) else { return Vec::new() };
         let count = most.min(queue.waiting.len());
         queue.in_flight += count;
-        queue.waiting.drain(..count).collect()
+        let started: Vec<u64> = queue.waiting.drain(..count).collect();
+        queue.newest_in_flight = started.last().copied().unwrap_or_default();
+        started
+    }
+
+    /// The lane's events that are not being delivered, the oldest first.
+    pub fn waiting(&self, lane: &Lane) -> impl Iterator<Item = u64> {
+        self.0.get(lane).into_iter().flat_map(|queue| queue.waiting.iter().copied())
     }
 
     /// Puts a started event back at its place. [`finish`](Self::finish) it as well.

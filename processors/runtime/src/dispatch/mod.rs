@@ -6,8 +6,11 @@
 //! outstanding; each operation costs O(log n) of it.
 
 mod completed;
+mod filling;
 mod lanes;
 mod partition;
+mod probing;
+mod retried;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -17,6 +20,7 @@ use bytes::Bytes;
 use crate::Order;
 use crate::clock::Moment;
 
+use filling::Filling;
 use lanes::{Lane, Lanes};
 use partition::Partition;
 
@@ -42,9 +46,15 @@ pub struct Ticket {
     pub partition: i32,
     /// The offset there.
     pub offset: i64,
+    /// True for a dead letter that is tried again: its offset has passed long since.
+    pub retried: bool,
     generation: u64,
     sequence: u64,
 }
+
+/// What arrives is numbered from here on; dead letters that are tried again come from below: they
+/// are older than anything that arrives.
+const FIRST: u64 = 1 << 48;
 
 /// An event that arrives.
 #[derive(Debug)]
@@ -72,8 +82,17 @@ pub struct Taken<E> {
     pub event: E,
     /// 1 the first time.
     pub attempt: u32,
-    /// When it first failed, if it has.
-    pub failing_since: Option<Moment>,
+    /// When it failed, if it has.
+    pub failing: Option<Failing>,
+}
+
+/// When an event failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failing {
+    /// The first time; later by the time for which the other side was away.
+    pub since: Moment,
+    /// The last time.
+    pub last: Moment,
 }
 
 /// What to commit for a partition.
@@ -102,12 +121,16 @@ pub struct Dispatcher<E> {
     order: Order,
     limits: Limits,
     sequence: u64,
+    /// The number of the next dead letter that is tried again.
+    retried: u64,
     generation: u64,
     partitions: BTreeMap<i32, Partition>,
     entries: HashMap<u64, Entry<E>>,
     lanes: Lanes,
     ready: BTreeSet<u64>,
     delayed: BTreeSet<(Moment, u64)>,
+    /// Absent where whatever is there goes at once.
+    filling: Option<Filling>,
 }
 
 #[derive(Debug)]
@@ -118,7 +141,7 @@ struct Entry<E> {
     /// Absent while it is being delivered.
     event: Option<E>,
     attempts: u32,
-    failing_since: Option<Moment>,
+    failing: Option<Failing>,
     not_before: Option<Moment>,
 }
 
@@ -128,13 +151,15 @@ impl<E> Dispatcher<E> {
         Self {
             order,
             limits,
-            sequence: 0,
+            sequence: FIRST,
+            retried: 0,
             generation: 0,
             partitions: BTreeMap::new(),
             entries: HashMap::new(),
             lanes: Lanes::default(),
             ready: BTreeSet::new(),
             delayed: BTreeSet::new(),
+            filling: None,
         }
     }
 
@@ -151,6 +176,9 @@ impl<E> Dispatcher<E> {
         let Some(known) = self.partitions.get_mut(&partition) else { return };
         known.revoked = true;
         let generation = known.generation;
+        if let Some(filling) = &mut self.filling {
+            filling.begin_anew(partition);
+        }
         let waiting = self
             .entries
             .extract_if(|_, entry| entry.event.is_some() && entry.ticket.generation == generation);
@@ -190,31 +218,38 @@ impl<E> Dispatcher<E> {
         let sequence = self.sequence;
         self.sequence += 1;
         let (partition, offset, generation) = (arrival.partition, arrival.offset, known.generation);
-        let lane = match self.order {
-            Order::Partition => Some(Lane { partition, key: None }),
-            Order::Keyed => arrival.key.map(|key| Lane { partition, key: Some(key) }),
-        };
+        let lane = self.lane(partition, arrival.key);
         let first = lane.as_ref().is_none_or(|lane| self.lanes.push(lane, sequence));
         if first {
             self.ready.insert(sequence);
         }
         let entry = Entry {
-            ticket: Ticket { partition, offset, generation, sequence },
+            ticket: Ticket { partition, offset, retried: false, generation, sequence },
             lane,
             bytes: arrival.bytes,
             event: Some(arrival.event),
             attempts: 0,
-            failing_since: None,
+            failing: None,
             not_before: None,
         };
         self.entries.insert(sequence, entry);
         true
     }
 
+    /// Nothing comes any more of a partition below this offset: what did not arrive is none of ours.
+    pub fn skip(&mut self, partition: i32, next: i64) {
+        if let Some(known) = self.partitions.get_mut(&partition).filter(|known| !known.revoked) {
+            known.skip(next);
+        }
+    }
+
     /// Takes the oldest events that may go now, at most `most`. A keyed batch never holds two events
     /// of one key; a batch in the partition's order is one partition's next events.
     pub fn take(&mut self, now: Moment, most: usize) -> Vec<Taken<E>> {
         self.promote(now);
+        if self.filling.is_some() {
+            return self.take_filled(now, most);
+        }
         let mut batch = Vec::new();
         while batch.len() < most {
             let Some(sequence) = self.ready.pop_first() else { break };
@@ -225,14 +260,25 @@ impl<E> Dispatcher<E> {
                     }
                     break;
                 }
-                (_, Some(lane)) => {
-                    self.lanes.start(&lane, 1);
-                    batch.extend(self.start(sequence));
-                }
-                (_, None) => batch.extend(self.start(sequence)),
+                (_, lane) => batch.extend(self.start_one(sequence, lane)),
             }
         }
         batch
+    }
+
+    /// Starts an event that was ready, the first of its lane.
+    fn start_one(&mut self, sequence: u64, lane: Option<Lane>) -> Option<Taken<E>> {
+        if let Some(lane) = lane {
+            self.lanes.start(&lane, 1);
+        }
+        self.start(sequence)
+    }
+
+    fn lane(&self, partition: i32, key: Option<Bytes>) -> Option<Lane> {
+        match self.order {
+            Order::Partition => Some(Lane { partition, key: None }),
+            Order::Keyed => key.map(|key| Lane { partition, key: Some(key) }),
+        }
     }
 
     fn lane_of(&self, sequence: u64) -> Option<Lane> {
@@ -247,8 +293,8 @@ impl<E> Dispatcher<E> {
         if let Some(known) = self.partitions.get_mut(&entry.ticket.partition) {
             known.in_flight += 1;
         }
-        let (ticket, failing_since) = (entry.ticket, entry.failing_since);
-        Some(Taken { ticket, event, attempt: entry.attempts, failing_since })
+        let (ticket, failing) = (entry.ticket, entry.failing);
+        Some(Taken { ticket, event, attempt: entry.attempts, failing })
     }
 
     /// Makes ready what has waited long enough.
@@ -262,9 +308,11 @@ impl<E> Dispatcher<E> {
         }
     }
 
-    /// When the next event that waits for another try may go.
+    /// When the next event may go that waits for another try, or for its batch to fill.
     pub fn next_due(&self) -> Option<Moment> {
-        self.delayed.first().map(|(moment, _)| *moment)
+        let retried = self.delayed.first().map(|(moment, _)| *moment);
+        let filled = self.filling.as_ref().and_then(Filling::next_due);
+        retried.into_iter().chain(filled).min()
     }
 
     /// Whether the ticket is still ours to answer for.
@@ -280,7 +328,10 @@ impl<E> Dispatcher<E> {
         }
         let Some(entry) = self.entries.remove(&ticket.sequence) else { return false };
         if let Some(known) = self.partitions.get_mut(&ticket.partition) {
-            known.complete(ticket.offset, entry.bytes);
+            match ticket.retried {
+                true => known.in_flight = known.in_flight.saturating_sub(1),
+                false => known.complete(ticket.offset, entry.bytes),
+            }
         }
         if let Some(lane) = entry.lane {
             self.finish(&lane);
@@ -321,7 +372,10 @@ impl<E> Dispatcher<E> {
         entry.event = Some(event);
         entry.not_before = at;
         match failed {
-            Some(now) => entry.failing_since = entry.failing_since.or(Some(now)),
+            Some(last) => {
+                let since = entry.failing.map_or(last, |failing| failing.since);
+                entry.failing = Some(Failing { since, last });
+            }
             None => entry.attempts -= 1,
         }
         match entry.lane.clone() {
@@ -346,18 +400,6 @@ impl<E> Dispatcher<E> {
             Some(moment) => self.delayed.insert((moment, sequence)),
             None => self.ready.insert(sequence),
         };
-    }
-
-    /// Lets everything that waits for another try go now, and forgets since when it has failed: the
-    /// other side was away and is back.
-    pub fn recover(&mut self) {
-        for (_, sequence) in std::mem::take(&mut self.delayed) {
-            self.ready.insert(sequence);
-        }
-        for entry in self.entries.values_mut() {
-            entry.failing_since = None;
-            entry.not_before = None;
-        }
     }
 
     /// What may be committed for a partition, also when nothing has changed.
@@ -406,6 +448,9 @@ impl<E> Dispatcher<E> {
 
     fn share(&self) -> Limits {
         let count = self.partitions.len().max(1);
+        if let Some(filling) = &self.filling {
+            return filling.share(self.limits, count);
+        }
         Limits {
             events: (self.limits.events / count).max(1),
             bytes: (self.limits.bytes / count).max(1),
@@ -430,5 +475,7 @@ impl<E> Dispatcher<E> {
     }
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

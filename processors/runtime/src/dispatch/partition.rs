@@ -58,6 +58,13 @@ impl Partition {
         true
     }
 
+    /// Nothing comes any more below this offset.
+    pub fn skip(&mut self, next: i64) {
+        if next > self.next {
+            (self.next, self.changed) = (next, true);
+        }
+    }
+
     pub fn complete(&mut self, offset: i64, bytes: usize) {
         self.in_flight = self.in_flight.saturating_sub(1);
         if self.outstanding.remove(&offset).is_some() {

@@ -46,6 +46,11 @@ impl Diagnostic {
         Finding { place, pointer, span, warning: false, code, cause, hint }
     }
 
+    /// A mistake of the text as a whole.
+    pub fn of_whole(code: &'static str, cause: impl Into<String>, hint: &str) -> Self {
+        Self::new(0..0, code, cause, hint)
+    }
+
     /// The same mistake in a text in which the expression starts at byte `offset`.
     #[must_use]
     pub(super) fn moved(mut self, offset: usize) -> Self {

@@ -3,8 +3,10 @@
 
 use std::sync::LazyLock;
 
-use vrl::compiler::function::closure::Definition;
+use vrl::compiler::expression::Block;
+use vrl::compiler::function::closure::{Definition, Runner};
 use vrl::compiler::prelude::*;
+use vrl::parser::ast::Ident;
 
 use super::decimal;
 
@@ -50,7 +52,8 @@ pub(super) fn refused(name: &str) -> Option<&'static str> {
 
 /// VRL's `map_values`, for any value that turns out to be an array or an object, and with the right
 /// type: VRL's own wants it asserted first (`array!(.lines)`), and keeps the type that the items had
-/// where it does not know each by its name or index.
+/// where it does not know each by its name or index. It also copies each item for the closure; here the
+/// closure has the item itself.
 #[derive(Debug)]
 struct MapValues;
 
@@ -97,11 +100,16 @@ impl Function for MapValues {
         ctx: &mut FunctionCompileContext,
         arguments: ArgumentList,
     ) -> Compiled {
-        let item = arguments.required_closure()?.block_type_def.kind().clone();
+        let closure = arguments.required_closure()?;
         let recursive = arguments.optional("recursive").is_some();
+        let item = if recursive { Kind::any() } else { closure.block_type_def.kind().clone() };
+        let each = (!recursive).then(|| {
+            // A loop of VRL's has two variables; the first has no name here.
+            let variables = [Ident::new("")].into_iter().chain(closure.variables).collect();
+            Each { value: arguments.required("value"), variables, block: closure.block }
+        });
         let mapped = STANDARD.compile(state, ctx, arguments)?;
-        let item = if recursive { Kind::any() } else { item };
-        Ok(Box::new(Mapped { mapped, item }))
+        Ok(Box::new(Mapped { mapped, each, item }))
     }
 }
 
@@ -109,12 +117,44 @@ impl Function for MapValues {
 #[derive(Debug, Clone)]
 struct Mapped {
     mapped: Box<dyn Expression>,
+    /// Without the parts of parts (`recursive`), which VRL's own sees to.
+    each: Option<Each>,
     item: Kind,
+}
+
+/// A value, and what is made of each of its items.
+#[derive(Debug, Clone)]
+struct Each {
+    value: Box<dyn Expression>,
+    variables: Vec<Ident>,
+    block: Block,
+}
+
+impl Each {
+    fn resolve(&self, ctx: &mut Context<'_>) -> Resolved {
+        let mut value = self.value.resolve(ctx)?;
+        let runner = Runner::new(&self.variables, |ctx| self.block.resolve(ctx));
+        let mut scope = runner.scoped_loop(ctx);
+        let mut map = |item: &mut Value| {
+            *item = scope.run_index_value(0, std::mem::replace(item, Value::Null))?;
+            Ok::<_, ExpressionError>(())
+        };
+        match &mut value {
+            Value::Array(items) => items.iter_mut().try_for_each(&mut map)?,
+            Value::Object(fields) => fields.values_mut().try_for_each(&mut map)?,
+            _ => {}
+        }
+        Ok(value)
+    }
 }
 
 impl Expression for Mapped {
     fn resolve(&self, ctx: &mut Context<'_>) -> Resolved {
-        match self.mapped.resolve(ctx)? {
+        let mapped = match &self.each {
+            Some(each) => each.resolve(ctx),
+            None => self.mapped.resolve(ctx),
+        };
+        match mapped? {
             collection @ (Value::Array(_) | Value::Object(_)) => Ok(collection),
             other => {
                 Err(format!("expected an array or an object, got {}", other.kind_str()).into())

@@ -1,6 +1,7 @@
 //! What is known, when a file is checked, of the values that an expression will read.
 
-use schemas::{Path, Schema};
+use schemas::{Path, Schema, Segment};
+use vrl::path::OwnedValuePath;
 use vrl::value::Kind;
 
 use super::shape::Shape;
@@ -36,7 +37,22 @@ impl From<&Schema> for Input {
 
 impl From<&Setup> for Input {
     fn from(setup: &Setup) -> Self {
-        let decimals = setup.input_schema.as_ref().map(schemas::decimal_paths);
-        Self::new(setup.input.clone(), &decimals.unwrap_or_default())
+        let Some(schema) = &setup.input_schema else { return Self::new(setup.input.clone(), &[]) };
+        // What the steps before have changed is no decimal of the schema's any more.
+        let read = schemas::kind(schema);
+        let kept = |path: &Path| {
+            let top = top_field(path);
+            read.at_path(&top) == setup.input.at_path(&top)
+        };
+        let decimals = schemas::decimal_paths(schema).into_iter().filter(kept);
+        Self::new(setup.input.clone(), &decimals.collect::<Vec<_>>())
+    }
+}
+
+/// The field of the event that a path begins with; the event itself if it begins with none.
+fn top_field(path: &Path) -> OwnedValuePath {
+    match path.segments().first() {
+        Some(Segment::Field(name)) => OwnedValuePath::single_field(name),
+        _ => OwnedValuePath::root(),
     }
 }

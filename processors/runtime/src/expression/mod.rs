@@ -22,7 +22,7 @@ mod template;
 
 pub use diagnostic::{Diagnostic, sentence};
 pub use input::Input;
-pub use option::{Expression, Map, Template};
+pub use option::{Expression, Map, Own, Template};
 pub use program::{Mapping, Program};
 pub use template::CompiledTemplate;
 

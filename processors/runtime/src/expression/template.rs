@@ -54,6 +54,22 @@ impl CompiledTemplate {
         self.render_with(event, as_it_is)
     }
 
+    /// The same, and nothing when one of its expressions gives null.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render), null aside.
+    pub fn render_unless_null(&self, event: &Event) -> Result<Option<String>, Fault> {
+        let value = event.value.as_ref().unwrap_or(&Value::Null);
+        for part in &self.parts {
+            if let Part::Inserted { text, program } = part
+                && program.run(event, value).map_err(|fault| within(text, fault))?.is_null()
+            {
+                return Ok(None);
+            }
+        }
+        self.render(event).map(Some)
+    }
+
     /// The same, with `escape` applied to each inserted value and not to the text around: in a URL,
     /// percent-encoding.
     ///

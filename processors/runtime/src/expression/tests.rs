@@ -94,6 +94,29 @@ fn a_map_gives_what_the_value_has_become() {
     assert_eq!(mapped, Ok(value!({ web_id: "o-1", n: 2 })));
 }
 
+/// The items of lists and objects, within each other, under names that are taken outside.
+#[test]
+fn what_is_made_of_each_item_leaves_the_names_outside_alone() {
+    let text = r#"
+        item = "outside"
+        .made = map_values!(.rows) -> |item| {
+            map_values!(item) -> |item| { string!(item) + "!" }
+        }
+        .rows = map_values!(.rows) -> |row| { length!(row) }
+        .all = map_values([1, [2, 3]], recursive: true) -> |part| {
+            if is_integer(part) { int!(part) + 1 } else { part }
+        }
+        .item = item
+    "#;
+    let event = value!({ "rows": [["a", "b"], { "c": "d" }, []] });
+    let made = value!({
+        "rows": [2, 1, 0], "made": [["a!", "b!"], { "c": "d!" }, []], "all": [2, [3, 4]], "item": "outside"
+    });
+    assert_eq!(map(text, event), Ok(made));
+    let refused = map(".made = map_values!(.rows) -> |row| { row }", value!({ "rows": "none" }));
+    assert!(refused.unwrap_err().message.contains("expected an array or an object"));
+}
+
 #[test]
 fn the_type_of_the_result_is_known() {
     let program = Expression(".customer.email".into()).compile(&order()).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::admin::{
-    AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
+    AdminClient, AdminOptions, NewPartitions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
     TopicReplication,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -45,7 +45,7 @@ struct Quiet;
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        super::consumer::log(level, facility, message);
+        super::error::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -114,6 +114,38 @@ impl Admin {
             true => Ok(()),
             false => self.create(&missing).await,
         }
+    }
+
+    /// Adds to topics that are there the partitions that they lack.
+    ///
+    /// # Errors
+    /// A `Config` fault when the brokers refuse one; a `Remote` fault when no broker answers.
+    pub async fn grow(&self, topics: &[Topic]) -> Result<(), Fault> {
+        let there = self.partitions().await?;
+        let lacking = |topic: &&Topic| {
+            let counts = there.get(&topic.name).zip(topic.partitions);
+            counts.is_some_and(|(count, wanted)| *count < wanted)
+        };
+        let count = |topic: &Topic| usize::try_from(topic.partitions.unwrap_or(1)).unwrap_or(1);
+        let lacking = topics.iter().filter(lacking);
+        let new: Vec<_> =
+            lacking.map(|topic| NewPartitions::new(&topic.name, count(topic))).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let options =
+            AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
+        let grown = self.client.create_partitions(&new, &options).await;
+        for result in grown.map_err(|error| fault("adding partitions", &error))? {
+            match result {
+                // Another instance may have been faster.
+                Ok(_) | Err((_, Code::InvalidPartitions)) => {}
+                Err((name, code)) => {
+                    return Err(code_fault(&format!("adding partitions to `{name}`"), code));
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn refuse_drift(

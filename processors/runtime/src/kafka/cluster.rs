@@ -8,6 +8,9 @@ use rdkafka::config::RDKafkaLogLevel;
 /// Session of a consumer group member: after this long without a sign of life its partitions go to
 /// others. The broker's `group.min.session.timeout.ms` is 6 s by default.
 pub(super) const SESSION_MILLIS: u64 = 6_000;
+/// A transaction that is open this long is aborted by the brokers: so long may one that died hold up
+/// those who read what it wrote.
+const TRANSACTION_MILLIS: &str = "10000";
 
 /// How to reach a cluster of brokers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,13 +23,16 @@ pub struct Cluster {
 }
 
 /// Settings that no file may change: what is promised rests on them.
-const FIXED: [&str; 6] = [
+const FIXED: [&str; 9] = [
     "enable.auto.commit",
     "enable.auto.offset.store",
     "auto.offset.reset",
     "enable.idempotence",
     "acks",
     "partition.assignment.strategy",
+    "isolation.level",
+    "transactional.id",
+    "transaction.timeout.ms",
 ];
 
 impl Cluster {
@@ -79,6 +85,18 @@ impl Cluster {
         ])
     }
 
+    /// A producer whose writes go in transactions. No record and no request may wait longer
+    /// than its transaction.
+    pub(super) fn transactional(&self, id: &str, linger_millis: &str) -> ClientConfig {
+        let mut config = self.producer(0, linger_millis);
+        config
+            .set("transactional.id", id)
+            .set("transaction.timeout.ms", TRANSACTION_MILLIS)
+            .set("message.timeout.ms", TRANSACTION_MILLIS)
+            .set("socket.timeout.ms", TRANSACTION_MILLIS);
+        config
+    }
+
     /// A member of a consumer group. Whoever polls decides what is committed and where to start.
     pub(super) fn member(&self, group: &str, instance: Option<&str>) -> ClientConfig {
         let mut config = self.client(&[
@@ -86,6 +104,8 @@ impl Cluster {
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
             ("auto.offset.reset", "error"),
+            ("isolation.level", "read_committed"),
+            ("enable.partition.eof", "true"),
             ("partition.assignment.strategy", "cooperative-sticky"),
             ("session.timeout.ms", &SESSION_MILLIS.to_string()),
             ("heartbeat.interval.ms", "2000"),
@@ -111,6 +131,7 @@ impl Cluster {
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
             ("auto.offset.reset", "error"),
+            ("isolation.level", "read_committed"),
             ("enable.partition.eof", "true"),
             ("queued.max.messages.kbytes", "4096"),
             ("fetch.queue.backoff.ms", "10"),

@@ -1,23 +1,28 @@
 //! A member of a consumer group: one thread that polls, commits, pauses and resumes. Nothing else
 //! touches the client, so that rebalances, which run within the poll, meet no one.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
+use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use tokio::sync::oneshot;
 
+use super::absence::Absence;
 use super::cluster::Cluster;
+use super::ends::{Ends, Measured};
 use super::error::fault;
+use super::native;
 use super::offsets::{self, Bounds, Committed};
 use super::pulse::Pulse;
 use super::rebalance::{Client, Context, DRAIN};
 use super::record::to_event;
+use super::transactions::Transactions;
+use crate::clock::{self, Moment};
 use crate::dispatch::{Commit, Flow};
 use crate::positions::Decision;
 use crate::{Event, Fault};
@@ -47,8 +52,22 @@ const BATCH_BYTES: usize = 512 << 10;
 /// What takes in what a group's member reads. Called on the consumer's thread only, but for nothing
 /// else: implementations lock.
 pub trait Intake: Send + Sync {
+    /// Partitions are about to be assigned: reads what has to be known before. Blocks.
+    ///
+    /// # Errors
+    /// A `Remote` fault when it cannot be known now: the consumer ends.
+    fn prepare(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// What is written goes in these transactions, and the offsets with it.
+    fn transactions(&self) -> Option<Arc<Transactions>> {
+        None
+    }
+
     /// The partition is ours from this offset on; `metadata` is the commit's. When `begun`, the
-    /// offset is not committed yet.
+    /// offset is not committed yet. Called again when a transaction was undone: what was read of it
+    /// before is as if it had never been.
     fn assigned(&self, partition: i32, offset: i64, metadata: &str, begun: bool);
     /// Nothing more of these partitions may be started.
     fn revoked(&self, partitions: &[i32]);
@@ -60,6 +79,8 @@ pub trait Intake: Send + Sync {
     fn forgotten(&self, partitions: &[i32]);
     /// Takes events in, in the order of their offsets.
     fn receive(&self, events: Vec<Event>);
+    /// A partition has been read to the end that it has now.
+    fn ended(&self, _partition: i32) {}
     /// How many events may be read now; 0 to read none for a moment.
     fn room(&self) -> usize;
     /// Partitions to pause and to resume.
@@ -72,8 +93,8 @@ pub trait Intake: Send + Sync {
     fn is_busy(&self) -> bool;
     /// Something keeps the member from reading; `None` once it is over.
     fn trouble(&self, fault: Option<&Fault>);
-    /// The offsets after the newest record of each partition that is ours.
-    fn measured(&self, ends: &BTreeMap<i32, i64>);
+    /// Where the partitions that are ours end.
+    fn measured(&self, measured: &Measured);
 }
 
 /// Decides where a partition is read from.
@@ -122,6 +143,9 @@ impl Consumer {
         let config = cluster.member(&group.id, group.instance.as_deref());
         let context = Context {
             group,
+            transactions: intake.transactions(),
+            held: Mutex::default(),
+            rewind: AtomicBool::default(),
             intake,
             pulse: Arc::clone(&pulse),
             end: Mutex::default(),
@@ -143,7 +167,9 @@ impl Consumer {
             stop: Arc::clone(&stop),
             committed: None,
             asked: None,
+            absence: Absence::default(),
             measured: Instant::now(),
+            ends: RefCell::default(),
         };
         let spawned = thread::Builder::new().name(name).spawn(move || {
             let end = member.run();
@@ -180,8 +206,11 @@ struct Member {
     committed: Option<Instant>,
     /// When a doubt about the assignment was last looked into.
     asked: Option<Instant>,
+    absence: Absence,
     /// When the lag was last measured.
     measured: Instant,
+    /// How far has been read.
+    ends: RefCell<Ends>,
 }
 
 impl Member {
@@ -193,9 +222,12 @@ impl Member {
             if let Some(end) = self.context().take_end() {
                 break end;
             }
-            if !self.context().pulse.beat() {
+            // An assignment may confirm what is ours before anybody has noticed that the brokers are back.
+            let away = self.context().brokers_away.load(Ordering::Relaxed);
+            if !self.context().pulse.beat() || away {
                 self.ask();
             }
+            self.look();
             self.commit();
             self.regulate();
             self.measure();
@@ -215,22 +247,51 @@ impl Member {
     fn read(&self, most: usize) {
         let context = self.context();
         let mut wait = if context.intake.is_busy() { BUSY_POLL } else { IDLE_POLL };
-        let (mut events, mut bytes) = (Vec::new(), 0);
+        let (mut events, mut bytes, mut ended) = (Vec::new(), 0, None);
         while events.len() < most && bytes < BATCH_BYTES {
             match self.client.poll(wait) {
                 Some(Ok(message)) => {
                     let event = to_event(&message, &context.group.topic);
                     bytes += event.bytes();
+                    self.ends.borrow_mut().read(event.partition, event.offset);
                     events.push(event);
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    self.reached(partition);
+                    ended = Some(partition);
+                    break;
                 }
                 Some(Err(error)) => self.meet(&error),
                 None => break,
             }
             wait = Duration::ZERO;
         }
+        // A rebalance within the poll may have undone a transaction: these are read again.
+        if self.go_back() {
+            return;
+        }
         if !events.is_empty() {
             context.intake.receive(events);
         }
+        if let Some(partition) = ended {
+            context.intake.ended(partition);
+        }
+    }
+
+    /// The partition was read to its end.
+    fn reached(&self, partition: i32) {
+        let topic = &self.context().group.topic;
+        if let Some(end) = native::end_seen(&self.client, topic, partition) {
+            self.ends.borrow_mut().reached(partition, end);
+        }
+    }
+
+    fn go_back(&self) -> bool {
+        let back = self.context().go_back(&self.client);
+        if back {
+            self.ends.take();
+        }
+        back
     }
 
     /// Most errors pass by themselves: librdkafka goes on trying.
@@ -268,6 +329,14 @@ impl Member {
         if commits.is_empty() {
             return;
         }
+        if let Some(transactions) = &context.transactions {
+            if let Err(fault) = context.transact(&self.client, transactions) {
+                tracing::debug!(route = &*context.group.route, %fault, "not committed");
+            }
+            self.go_back();
+            self.committed = Some(Instant::now());
+            return;
+        }
         context.committing.store(true, Ordering::Release);
         let topic = &context.group.topic;
         if let Err(error) = offsets::send_commit(&self.client, topic, &commits) {
@@ -282,7 +351,11 @@ impl Member {
     fn is_early(&self) -> bool {
         let Some(last) = self.committed else { return false };
         let unanswered = self.context().committing.load(Ordering::Acquire);
-        let wait = if unanswered { COMMIT_LOST } else { COMMIT_INTERVAL };
+        let wait = match &self.context().transactions {
+            Some(transactions) => transactions.every,
+            None if unanswered => COMMIT_LOST,
+            None => COMMIT_INTERVAL,
+        };
         Instant::now() < last + wait
     }
 
@@ -340,14 +413,35 @@ impl Member {
         self.asked = Some(Instant::now());
     }
 
+    /// Should the group not take this member back, another one takes its place.
+    fn look(&mut self) {
+        let Self { client, absence, .. } = self;
+        let context = client.context();
+        let is_member = || match context.brokers_away.load(Ordering::Relaxed) {
+            true => None,
+            false => Some(native::is_member(client)),
+        };
+        if let Err(fault) = absence.look(Moment::now(), is_member) {
+            context.end(End::Failed(fault));
+        }
+    }
+
     fn measure(&mut self) {
         let context = self.client.context();
         let away = context.brokers_away.load(Ordering::Relaxed);
         if away || self.measured.elapsed() < MEASURE_INTERVAL {
             return;
         }
+        let at = clock::unix_millis();
         match offsets::ends(&self.client, &context.group.topic, &self.assigned()) {
-            Ok(ends) => context.intake.measured(&ends),
+            Ok(mut ends) => {
+                let (seen, held) = (self.ends.borrow(), context.held());
+                for (partition, end) in &mut ends {
+                    *end = seen.of(*partition, *end, held.get(partition).copied());
+                }
+                drop((seen, held));
+                context.intake.measured(&Measured { at, ends });
+            }
             Err(error) => tracing::debug!(%error, "the lag could not be measured"),
         }
         self.measured = Instant::now();
@@ -360,7 +454,8 @@ impl Member {
         let context = Arc::clone(self.client.context());
         let started = Instant::now();
         let mut committed = false;
-        while started.elapsed() < DRAIN {
+        let gone = || context.transactions.as_ref().is_some_and(|all| !all.is_open());
+        while started.elapsed() < DRAIN && !gone() {
             let partitions = self.assigned();
             context.intake.revoked(&partitions);
             if context.intake.is_drained(&partitions) {
@@ -381,27 +476,21 @@ impl Member {
             let last = context.commit_last(&self.client, &partitions);
             tracing::warn!(route, ?last, "not everything was drained; some events may repeat");
         }
-        context.intake.forgotten(&partitions);
-        // Closing the client leaves the group.
-        drop(self.client);
+        context.forget(&partitions);
+        if let Some(transactions) = &context.transactions {
+            transactions.close();
+        }
+        // Closing the client leaves the group. What a group does not know has nothing to leave, and might
+        // wait for it for ever.
+        match self.absence.is_over() {
+            true => drop(thread::spawn(move || drop(self.client))),
+            false => drop(self.client),
+        }
     }
 
     fn assigned(&self) -> Vec<i32> {
         let Ok(list) = self.client.assignment() else { return Vec::new() };
         let topic = &self.context().group.topic;
         list.elements_for_topic(topic).iter().map(|element| element.partition()).collect()
-    }
-}
-
-/// librdkafka's own lines, in ours: it calls many things errors that it then mends by itself.
-pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    match level {
-        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-            tracing::error!(target: "librdkafka", facility, "{message}");
-        }
-        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
-            tracing::debug!(target: "librdkafka", facility, "{message}");
-        }
-        _ => tracing::trace!(target: "librdkafka", facility, "{message}"),
     }
 }

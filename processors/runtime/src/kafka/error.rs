@@ -1,5 +1,6 @@
-//! What librdkafka says, as faults.
+//! What librdkafka says, as faults and as our log.
 
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use crate::Fault;
@@ -39,5 +40,18 @@ pub fn code_fault(doing: &str, code: Code) -> Fault {
             Fault::remote("kafka_unreachable", say("; check that the brokers run"))
         }
         _ => Fault::remote("kafka_error", say("")),
+    }
+}
+
+/// librdkafka's own lines, in ours: it calls many things errors that it then mends by itself.
+pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            tracing::error!(target: "librdkafka", facility, "{message}");
+        }
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+            tracing::debug!(target: "librdkafka", facility, "{message}");
+        }
+        _ => tracing::trace!(target: "librdkafka", facility, "{message}"),
     }
 }

@@ -1,5 +1,5 @@
 //! What librdkafka can do and the rdkafka crate does not wrap: a commit whose answer arrives by the
-//! consumer's poll, and a topic's own id.
+//! consumer's poll, whether a consumer is a member of its group, and a topic's own id.
 
 #![expect(unsafe_code, reason = "librdkafka's own functions have no safe wrapper here")]
 
@@ -34,6 +34,41 @@ pub fn commit<C: ConsumerContext>(
     match error.is_error() {
         true => Err(KafkaError::ConsumerCommit(error.into())),
         false => Ok(()),
+    }
+}
+
+/// The end of a partition as the last answer to a fetch told it.
+pub fn end_seen<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+) -> Option<i64> {
+    let topic = CString::new(topic).ok()?;
+    let (client, mut low, mut high) = (client.client().native_ptr(), -1, -1);
+    // SAFETY: client and name are alive; both numbers outlive the call.
+    let error = unsafe {
+        native::rd_kafka_get_watermark_offsets(
+            client,
+            topic.as_ptr(),
+            partition,
+            &mut low,
+            &mut high,
+        )
+    };
+    (!error.is_error() && high >= 0).then_some(high)
+}
+
+/// Whether the group has taken this consumer in and not thrown it out since.
+pub fn is_member<C: ConsumerContext>(client: &BaseConsumer<C>) -> bool {
+    // SAFETY: the client is alive; what is given is checked, read and destroyed once.
+    unsafe {
+        let metadata = native::rd_kafka_consumer_group_metadata(client.client().native_ptr());
+        if metadata.is_null() {
+            return false;
+        }
+        let generation = native::rd_kafka_consumer_group_metadata_generation_id(metadata);
+        native::rd_kafka_consumer_group_metadata_destroy(metadata);
+        generation >= 0
     }
 }
 

@@ -139,7 +139,7 @@ pub fn send_commit<C: ConsumerContext>(
 }
 
 /// The offset is the next one to read: librdkafka commits it as it is.
-fn commit_list(topic: &str, commits: &[Commit]) -> KafkaResult<TopicPartitionList> {
+pub fn commit_list(topic: &str, commits: &[Commit]) -> KafkaResult<TopicPartitionList> {
     let mut list = TopicPartitionList::with_capacity(commits.len());
     for commit in commits {
         let mut element = list.add_partition(topic, commit.partition);

@@ -5,15 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use rdkafka::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Message as _};
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext};
+use rdkafka::{ClientConfig, ClientContext};
 use tokio::sync::{Notify, oneshot};
 
 use super::cluster::Cluster;
 use super::error::{code_fault, fault};
+use super::polled::Polled;
 use super::record::{Record, to_native};
 use crate::Fault;
 use crate::publisher::Placed;
@@ -21,9 +22,11 @@ use crate::publisher::Placed;
 /// How long a record may wait for its acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Urgency {
-    /// Someone waits for the answer (a webhook): a few seconds, then it has failed, and is not
-    /// written later.
+    /// Someone waits for the answer (a command): a few seconds, then it has failed.
     Prompt,
+    /// At once, and for as long as it takes: a source tells its caller in time that it is not written
+    /// yet, and knows the event when it comes again.
+    Eager,
     /// For as long as it takes: the brokers may be away.
     Patient,
 }
@@ -41,13 +44,16 @@ pub trait Acknowledge: Send + Sync {
 
 /// Writes records: idempotent, acknowledged by all replicas. Shared by all routes of a cluster.
 pub struct Producer {
-    cluster: Cluster,
+    config: ClientConfig,
+    brokers: String,
     urgency: Urgency,
+    /// Whether a new client takes over from one that has met a fatal error.
+    replaced: bool,
     client: RwLock<Arc<Client>>,
     health: Arc<Health>,
 }
 
-type Client = ThreadedProducer<Context>;
+pub(super) type Client = Polled<Context>;
 
 /// Whether brokers were reachable when last heard of.
 #[derive(Default)]
@@ -56,16 +62,16 @@ struct Health {
     suspected: Notify,
 }
 
-enum Receipt {
+pub(super) enum Receipt {
     One(oneshot::Sender<Result<Placed, Fault>>),
     Shared(Arc<dyn Acknowledge>),
 }
 
-struct Context(Arc<Health>);
+pub(super) struct Context(Arc<Health>);
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        super::consumer::log(level, facility, message);
+        super::error::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -104,12 +110,31 @@ impl Producer {
     /// # Errors
     /// A `Config` fault when librdkafka refuses a setting.
     pub fn new(cluster: &Cluster, urgency: Urgency) -> Result<Self, Fault> {
-        let health = Arc::new(Health::default());
-        let client = RwLock::new(Arc::new(connect(cluster, urgency, &health)?));
-        Ok(Self { cluster: cluster.clone(), urgency, client, health })
+        let (timeout, linger) = match urgency {
+            Urgency::Prompt => (PROMPT_TIMEOUT.as_millis() as u64, "0.5"),
+            Urgency::Eager => (0, "0.5"),
+            Urgency::Patient => (0, "2"),
+        };
+        Self::of(cluster, cluster.producer(timeout, linger), urgency, true)
     }
 
-    fn client(&self) -> Arc<Client> {
+    /// A producer whose writes go in transactions: what a fatal error ends, its owner begins anew.
+    pub(super) fn transactional(cluster: &Cluster, id: &str) -> Result<Self, Fault> {
+        Self::of(cluster, cluster.transactional(id, "2"), Urgency::Patient, false)
+    }
+
+    fn of(
+        cluster: &Cluster,
+        config: ClientConfig,
+        urgency: Urgency,
+        replaced: bool,
+    ) -> Result<Self, Fault> {
+        let health = Arc::new(Health::default());
+        let client = RwLock::new(Arc::new(connect(&config, &health)?));
+        Ok(Self { config, brokers: cluster.brokers.clone(), urgency, replaced, client, health })
+    }
+
+    pub(super) fn client(&self) -> Arc<Client> {
         Arc::clone(&self.client.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -150,6 +175,15 @@ impl Producer {
         Ok(())
     }
 
+    /// Puts a record in the queue, without waiting; `receiver` learns what becomes of it. False, and
+    /// nothing learnt, when the queue is full.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), when the record cannot even be put in the queue.
+    pub fn offer(&self, record: &Record, receiver: Arc<dyn Acknowledge>) -> Result<bool, Fault> {
+        Ok(self.enqueue(record, Box::new(Receipt::Shared(receiver)))?.is_none())
+    }
+
     /// Gives the receipt back when the queue is full.
     fn enqueue(
         &self,
@@ -166,7 +200,7 @@ impl Producer {
         let Err((error, base)) = client.send::<[u8], [u8]>(base) else { return Ok(None) };
         match error.rdkafka_error_code() {
             Some(Code::QueueFull) => Ok(Some(base.delivery_opaque)),
-            Some(Code::Fatal) => {
+            Some(Code::Fatal) if self.replaced => {
                 self.replace(&client);
                 Ok(Some(base.delivery_opaque))
             }
@@ -181,7 +215,7 @@ impl Producer {
             return;
         }
         tracing::warn!("the producer met a fatal error and is replaced");
-        match connect(&self.cluster, self.urgency, &self.health) {
+        match connect(&self.config, &self.health) {
             Ok(new) => *client = Arc::new(new),
             Err(error) => tracing::error!(%error, "the producer cannot be replaced"),
         }
@@ -196,7 +230,7 @@ impl Producer {
             false => Ok(()),
             true => Err(Fault::remote(
                 "kafka_unreachable",
-                format!("No broker of {} can be reached.", self.cluster.brokers),
+                format!("No broker of {} can be reached.", self.brokers),
             )),
         }
     }
@@ -233,12 +267,6 @@ impl Producer {
     }
 }
 
-fn connect(cluster: &Cluster, urgency: Urgency, health: &Arc<Health>) -> Result<Client, Fault> {
-    let (timeout, linger) = match urgency {
-        Urgency::Prompt => (PROMPT_TIMEOUT.as_millis() as u64, "0.5"),
-        Urgency::Patient => (0, "2"),
-    };
-    let config = cluster.producer(timeout, linger);
-    ThreadedProducer::from_config_and_context(&config, Context(Arc::clone(health)))
-        .map_err(|error| fault("preparing a producer", &error))
+fn connect(config: &ClientConfig, health: &Arc<Health>) -> Result<Client, Fault> {
+    Polled::new(config, Context(Arc::clone(health)))
 }

@@ -1,12 +1,12 @@
 //! Reading a topic from anywhere, outside any group.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::cluster::Cluster;
 use super::error::fault;
@@ -27,12 +27,12 @@ pub enum ReadFrom {
     Offset(i64),
 }
 
-/// Reads all partitions of a topic. Its calls block: use it on a thread of its own.
+/// Reads partitions of a topic. Its calls block: use it on a thread of its own.
 pub struct Reader {
-    client: BaseConsumer,
-    topic: Arc<str>,
+    pub(super) client: BaseConsumer,
+    pub(super) topic: Arc<str>,
     /// The partitions whose end has not been reached yet.
-    behind: BTreeSet<i32>,
+    pub(super) behind: BTreeSet<i32>,
 }
 
 /// How long reading to the end of a topic may go without anything coming.
@@ -44,16 +44,56 @@ impl Reader {
     /// # Errors
     /// A `Remote` fault when the brokers are away or refuse, or there is no such topic.
     pub fn open(cluster: &Cluster, topic: &str, from: ReadFrom) -> Result<Self, Fault> {
+        Self::open_some(cluster, topic, from, |count| (0..count).collect())
+    }
+
+    /// Opens those partitions of a topic that are chosen when it is known how many there are.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_some(
+        cluster: &Cluster,
+        topic: &str,
+        from: ReadFrom,
+        choose: impl FnOnce(i32) -> BTreeSet<i32>,
+    ) -> Result<Self, Fault> {
         let doing = format!("opening topic {topic}");
         let failed = |error: KafkaError| fault(&doing, &error);
         let client: BaseConsumer = cluster.reader("passerelle.reader").create().map_err(failed)?;
         let Some(count) = offsets::partition_count(&client, topic).map_err(failed)? else {
-            return Err(Fault::remote("topic_missing", format!("There is no topic `{topic}`.")));
+            return Err(missing(topic));
         };
-        let partitions: Vec<i32> = (0..count).collect();
+        let behind = choose(count);
+        let partitions: Vec<i32> = behind.iter().copied().collect();
         let starts = starts(&client, topic, &partitions, from).map_err(failed)?;
         client.assign(&starts).map_err(failed)?;
-        Ok(Self { client, topic: topic.into(), behind: partitions.into_iter().collect() })
+        Ok(Self { client, topic: topic.into(), behind })
+    }
+
+    /// Opens partitions of a topic, each at its offset.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_at(
+        cluster: &Cluster,
+        topic: &str,
+        offsets: &BTreeMap<i32, i64>,
+    ) -> Result<Self, Fault> {
+        let doing = format!("opening topic {topic}");
+        let failed = |error: KafkaError| fault(&doing, &error);
+        let client: BaseConsumer = cluster.reader("passerelle.reader").create().map_err(failed)?;
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for (partition, offset) in offsets {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
+                .map_err(failed)?;
+        }
+        client.assign(&list).map_err(failed)?;
+        Ok(Self { client, topic: topic.into(), behind: offsets.keys().copied().collect() })
+    }
+
+    /// Nothing more of a partition is wanted.
+    pub fn leave(&mut self, partition: i32) {
+        self.behind.remove(&partition);
     }
 
     /// The next event, of any partition, if one comes in time.
@@ -80,6 +120,17 @@ impl Reader {
                 None => return Ok(None),
             }
         }
+    }
+
+    /// How many partitions the topic has now.
+    ///
+    /// # Errors
+    /// A `Remote` fault when the brokers are away or refuse, or there is no such topic any more.
+    pub fn partition_count(&self) -> Result<i32, Fault> {
+        let topic = &*self.topic;
+        let count = offsets::partition_count(&self.client, topic);
+        let count = count.map_err(|error| fault(&format!("opening topic {topic}"), &error))?;
+        count.ok_or_else(|| missing(topic))
     }
 
     /// Whether every partition has been read to its end at least once.
@@ -111,7 +162,39 @@ impl Reader {
     }
 }
 
-fn starts(
+fn missing(topic: &str) -> Fault {
+    Fault::remote("topic_missing", format!("There is no topic `{topic}`."))
+}
+
+/// The offset after the last record of a partition, be its transaction ended or not. Blocks.
+///
+/// # Errors
+/// A `Remote` fault when the brokers do not answer.
+pub fn open_end(cluster: &Cluster, topic: &str, partition: i32) -> Result<i64, Fault> {
+    let mut config = cluster.reader("passerelle.reader");
+    config.set("isolation.level", "read_uncommitted");
+    end(&config, topic, partition)
+}
+
+/// The offset before which every transaction of a partition has ended. Blocks.
+///
+/// # Errors
+/// A `Remote` fault when the brokers do not answer.
+pub fn stable_end(cluster: &Cluster, topic: &str, partition: i32) -> Result<i64, Fault> {
+    end(&cluster.reader("passerelle.reader"), topic, partition)
+}
+
+fn end(config: &ClientConfig, topic: &str, partition: i32) -> Result<i64, Fault> {
+    let failed = |error: KafkaError| fault(&format!("asking for the end of topic {topic}"), &error);
+    let client: BaseConsumer = config.create().map_err(failed)?;
+    let bounds = offsets::bounds(&client, topic, &[partition]).map_err(failed)?;
+    bounds.get(&partition).map(|bounds| bounds.high).ok_or_else(|| {
+        let message = format!("Topic `{topic}` has no partition {partition}.");
+        Fault::remote("topic_missing", message)
+    })
+}
+
+pub(super) fn starts(
     client: &BaseConsumer,
     topic: &str,
     partitions: &[i32],

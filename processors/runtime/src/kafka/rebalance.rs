@@ -16,6 +16,9 @@ use super::consumer::{End, Group, Intake};
 use super::error::fault;
 use super::offsets;
 use super::pulse::Pulse;
+use super::transacting::Held;
+use super::transactions::Transactions;
+use crate::Fault;
 use crate::positions::Decision;
 
 /// How long what is in flight may take to finish once its partition is taken away.
@@ -33,6 +36,11 @@ pub(super) struct Context {
     pub committing: AtomicBool,
     pub commit_failed: AtomicBool,
     pub brokers_away: AtomicBool,
+    /// Where writes and offsets go together.
+    pub transactions: Option<Arc<Transactions>>,
+    pub held: Mutex<Held>,
+    /// A transaction was undone: what was read since the last commit is to be read again.
+    pub rewind: AtomicBool,
 }
 
 impl Context {
@@ -66,6 +74,13 @@ impl Context {
             let paused = client.pause(list);
             tracing::debug!(?paused, "held");
         } else {
+            // librdkafka keeps a partition paused over assignments; the route begins with it anew.
+            if let Err(error) = client.resume(list) {
+                self.end(End::Failed(fault(
+                    "reading the partitions assigned by the group",
+                    &error,
+                )));
+            }
             // A fresh assignment is the group's own word.
             self.pulse.confirm();
         }
@@ -81,6 +96,7 @@ impl Context {
         if partitions.is_empty() {
             return Ok(());
         }
+        self.intake.prepare().map_err(End::Failed)?;
         let topic = &*self.group.topic;
         let failed = |error| {
             let doing = format!("reading the offsets of group {}", self.group.id);
@@ -101,6 +117,7 @@ impl Context {
             };
             list.set_partition_offset(topic, *partition, Offset::Offset(offset)).map_err(failed)?;
             self.intake.assigned(*partition, offset, &metadata, begun);
+            self.held().insert(*partition, offset);
         }
         Ok(())
     }
@@ -123,25 +140,42 @@ impl Context {
     /// that are lost belong to another already: nothing is committed for them.
     fn give_up(&self, client: &Client, partitions: &[i32], lost: bool) {
         self.intake.revoked(partitions);
+        let mut settled = false;
         if !lost {
             let started = Instant::now();
             while !self.intake.is_drained(partitions) && started.elapsed() < DRAIN {
                 thread::sleep(Duration::from_millis(5));
                 self.pulse.beat();
             }
-            if let Err(error) = self.commit_last(client, partitions) {
-                let route = &*self.group.route;
-                tracing::warn!(route, %error, "the last commit failed; some events will repeat");
+            match self.commit_last(client, partitions) {
+                Ok(()) => settled = true,
+                Err(fault) => {
+                    let route = &*self.group.route;
+                    tracing::warn!(route, %fault, "the last commit failed; some events repeat");
+                }
             }
         }
+        if let (false, Some(transactions)) = (settled, &self.transactions) {
+            self.undo_lost(transactions);
+        }
+        self.forget(partitions);
+    }
+
+    /// Partitions are no longer ours.
+    pub fn forget(&self, partitions: &[i32]) {
         self.intake.forgotten(partitions);
+        self.held().retain(|held, _| !partitions.contains(held));
     }
 
     /// Commits what stands of these partitions, and waits for the group's answer.
-    pub fn commit_last(&self, client: &Client, partitions: &[i32]) -> KafkaResult<()> {
+    pub fn commit_last(&self, client: &Client, partitions: &[i32]) -> Result<(), Fault> {
+        if let Some(transactions) = &self.transactions {
+            return self.transact(client, transactions);
+        }
         let commits = partitions.iter().filter_map(|id| self.intake.commit_of(*id));
         let commits: Vec<_> = commits.collect();
         offsets::commit(client, &self.group.topic, &commits)
+            .map_err(|error| fault(&format!("committing for group {}", self.group.id), &error))
     }
 }
 
@@ -151,7 +185,7 @@ fn partitions_of(list: &TopicPartitionList, topic: &str) -> Vec<i32> {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        super::consumer::log(level, facility, message);
+        super::error::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

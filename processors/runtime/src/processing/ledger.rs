@@ -171,6 +171,12 @@ impl Ledger {
         self.lock().windows.front().map(|entry| entry.timestamp)
     }
 
+    /// One of its events goes to the dead letters.
+    pub fn dead_letter(&self, fault: &Fault) {
+        self.metrics.failed(fault);
+        self.metrics.dead_letters.inc();
+    }
+
     /// The route cannot go on.
     pub fn break_off(&self, reason: Break) {
         self.broken.send_if_modified(|broken| {
@@ -211,8 +217,7 @@ impl Window {
 
     /// One of its events goes to the dead letters.
     pub fn dead_letter(&self, fault: &Fault) {
-        self.ledger.metrics.failed(fault);
-        self.ledger.metrics.dead_letters.inc();
+        self.ledger.dead_letter(fault);
     }
 
     fn settle(&self) {

@@ -5,15 +5,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
 
 use super::ledger::{Ledger, Window};
+use super::seen::{Deduplication, Id, Seen};
+use crate::clock::unix_millis;
 use crate::codec::{Decoders, Decoding, Encoding};
-use crate::dead_letters::{DeadLetters, Stage};
+use crate::dead_letters::{DeadLetters, Journal, Letters, Stage};
 use crate::delivery::backoff_wait;
-use crate::kafka::{Producer, Record};
+use crate::enrichment::Enrichment;
+use crate::kafka::{Acknowledge, Producer, Record, Transactions};
+use crate::outcomes::{RouteOutcomes, Subject, What, new_keys};
+use crate::processor::Chain;
 use crate::runtime::{Backoff, Break, KeyOf, OnError};
 use crate::state::{State, StateOf};
-use crate::{Domain, Emit, Event, Fault, Headers, Processor, Retry, Value, event};
+use crate::{Domain, Emitted, Event, Fault, Headers, Retry, Value, event};
 
 /// Events whose offsets pass together, at most.
 const WINDOW: usize = 64;
@@ -24,71 +30,226 @@ const BACKOFF: Backoff =
 /// What turns a route's events into others.
 pub(crate) struct Mill {
     pub route: Arc<str>,
-    pub to: Arc<str>,
-    pub steps: Vec<Box<dyn Processor>>,
+    /// The topics that it writes.
+    pub outputs: Vec<Output>,
+    /// What is dropped when it comes again, if anything is.
+    pub deduplication: Option<Arc<Deduplication>>,
+    /// What is looked up before the steps.
+    pub enrichments: Vec<Enrichment>,
+    pub steps: Chain,
     pub key: Option<KeyOf>,
     pub decoders: Arc<Decoders>,
-    pub encoding: Encoding,
     pub producer: Arc<Producer>,
+    /// What is made of events goes in these, if there are any.
+    pub transactions: Option<Arc<Transactions>>,
     pub dead_letters: DeadLetters,
+    pub outcomes: RouteOutcomes,
+    pub journal: Arc<Journal>,
+    pub letters: Arc<Letters>,
     pub on_error: OnError,
 }
+
+/// A topic that a route writes.
+pub(crate) struct Output {
+    pub topic: Arc<str>,
+    pub encoding: Encoding,
+}
+
+/// An event being processed.
+struct Begun<'a> {
+    event: &'a Event,
+    /// Its value, where its outcome has to know what not to tell.
+    seen: Option<Value>,
+    /// Since when, milliseconds since the Unix epoch.
+    started: i64,
+}
+
+/// What a payload decodes to, and is enriched to; a tombstone to nothing.
+pub(super) type Decoded = Result<Option<Value>, (Fault, Stage)>;
 
 /// Processes a partition until its line is dropped.
 pub(super) async fn run(
     mill: Arc<Mill>,
     ledger: Arc<Ledger>,
     state: StateOf,
-    mut receiver: UnboundedReceiver<Vec<Event>>,
+    partition: i32,
+    mut inlet: Inlet,
 ) {
     let mut decoding = mill.decoders.view();
-    while let Some(events) = receiver.recv().await {
-        for chunk in events.chunks(WINDOW) {
-            if ledger.is_closed() {
-                return;
-            }
-            let Some(window) = ledger.open(chunk) else { continue };
-            for event in chunk {
-                if let Err(reason) = mill.pass(event, &window, &mut decoding, &state).await {
-                    return ledger.break_off(reason);
+    let mut seen = match &mill.deduplication {
+        None => None,
+        Some(deduplication) => match Seen::restore(deduplication, partition, &ledger, &state).await
+        {
+            None => return,
+            restored => restored,
+        },
+    };
+    loop {
+        let passed = tokio::select! {
+            events = inlet.events.recv() => match events {
+                Some(events) => {
+                    mill.pass_all(&events, &ledger, &mut decoding, &mut seen, &state).await
                 }
+                None => return,
+            },
+            Ok(()) = inlet.letters.changed() => {
+                mill.try_again(partition, &ledger, &mut decoding, &state).await
             }
-            window.close();
-            tokio::task::yield_now().await;
+        };
+        match passed {
+            Ok(()) if ledger.is_closed() => return,
+            Ok(()) => {}
+            Err(reason) => return ledger.break_off(reason),
         }
     }
 }
 
+/// What a line is given.
+pub(super) struct Inlet {
+    pub events: UnboundedReceiver<Vec<Event>>,
+    /// Says that dead letters may be there to be tried again.
+    pub letters: watch::Receiver<()>,
+}
+
 impl Mill {
-    /// Processes an event and hands what comes of it to the producer.
-    async fn pass(
+    async fn pass_all(
         &self,
-        event: &Event,
-        window: &Arc<Window>,
+        events: &[Event],
+        ledger: &Arc<Ledger>,
         decoding: &mut Decoding,
+        seen: &mut Option<Seen>,
         state: &StateOf,
     ) -> Result<(), Break> {
-        let value = match &event.payload {
-            None => return self.put(self.tombstone(event), window).await,
-            Some(payload) => self.decode(payload, decoding, state).await,
-        };
-        let value = match value {
-            Ok(value) => value,
-            Err(fault) => return self.refuse(event, fault, Stage::Decoding, window).await,
-        };
-        match self.process(event, value) {
-            Ok(records) => {
-                for record in records {
-                    self.put(record, window).await?;
-                }
-                Ok(())
+        for chunk in events.chunks(WINDOW) {
+            if ledger.is_closed() {
+                break;
             }
-            Err(fault) => self.refuse(event, fault, Stage::Processing, window).await,
+            let mut values = self.decode_all(chunk, decoding, state).await;
+            let ids = seen.as_ref().map_or_else(Vec::new, |seen| seen.ids(chunk, &mut values));
+            let values = self.enrich(chunk, values, state).await;
+            // Whoever waits for its key does so before a transaction is held up.
+            self.await_keys(chunk, ledger, decoding, state).await?;
+            let inside = match &self.transactions {
+                Some(transactions) => Some(transactions.enter().await),
+                None => None,
+            };
+            // It may be another's, or undone, by now.
+            if ledger.is_closed() {
+                break;
+            }
+            let Some(window) = ledger.open(chunk) else { continue };
+            for (at, (event, value)) in chunk.iter().zip(values).enumerate() {
+                if let Some(seen) = seen {
+                    let id = ids.get(at).copied().flatten();
+                    if self.comes_again(event, id, &value, seen, &window).await? {
+                        continue;
+                    }
+                }
+                if self.is_free(event, ledger, decoding, state).await? {
+                    self.pass(event, value, &window).await?;
+                }
+            }
+            window.close();
+            drop(inside);
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// The values of events; a tombstone has none.
+    async fn decode_all(
+        &self,
+        events: &[Event],
+        decoding: &mut Decoding,
+        state: &StateOf,
+    ) -> Vec<Decoded> {
+        let mut values = Vec::with_capacity(events.len());
+        for event in events {
+            values.push(match &event.payload {
+                Some(payload) => {
+                    let decoded = self.decode(payload, decoding, state).await;
+                    decoded.map(Some).map_err(|fault| (fault, Stage::Decoding))
+                }
+                None => Ok(None),
+            });
+        }
+        values
+    }
+
+    /// Processes an event and hands what comes of it to the producer.
+    async fn pass(&self, event: &Event, value: Decoded, window: &Arc<Window>) -> Result<(), Break> {
+        let mut begun = Begun { event, seen: None, started: unix_millis() };
+        let value = match value {
+            Ok(Some(value)) => value,
+            Ok(None) => return self.hand_on(&begun, self.tombstones(event), window).await,
+            Err((fault, stage)) => return self.refuse(&begun, fault, stage, window).await,
+        };
+        if self.outcomes.reads_values() {
+            begun.seen = Some(value.clone());
+        }
+        match self.process(event, value) {
+            Ok(records) => self.hand_on(&begun, records, window).await,
+            Err(fault) => self.refuse(&begun, fault, Stage::Processing, window).await,
         }
     }
 
+    /// Whether an event comes again; what is to be remembered is handed to the producer.
+    async fn comes_again(
+        &self,
+        event: &Event,
+        id: Option<Id>,
+        value: &Decoded,
+        seen: &mut Seen,
+        window: &Arc<Window>,
+    ) -> Result<bool, Break> {
+        let mut records = Vec::new();
+        let again = seen.comes_again(event, id, &mut records);
+        let again = again.map_err(|fault| Break::Halt(fault.message))?;
+        for record in records {
+            self.put(record, window).await?;
+        }
+        if again {
+            let value = value.as_ref().ok().and_then(Option::as_ref);
+            let value = value.filter(|_| self.outcomes.reads_values()).cloned();
+            self.note(&Begun { event, seen: value, started: unix_millis() }, What::Duplicate);
+        }
+        Ok(again)
+    }
+
+    /// Hands what an event became to the producer.
+    async fn hand_on(
+        &self,
+        begun: &Begun<'_>,
+        records: Vec<Record>,
+        window: &Arc<Window>,
+    ) -> Result<(), Break> {
+        let what = self.what(begun.event, &records);
+        for record in records {
+            self.put(record, window).await?;
+        }
+        self.note(begun, what);
+        Ok(())
+    }
+
+    /// What these records are, made of an event.
+    pub(super) fn what(&self, event: &Event, records: &[Record]) -> What {
+        match records.len() {
+            0 => What::Filtered,
+            count => {
+                let keys = records.iter().map(|record| record.key.as_deref());
+                let keys = new_keys(event.key.as_deref(), keys);
+                What::Produced { to: topics(records), count, keys }
+            }
+        }
+    }
+
+    fn note(&self, begun: &Begun<'_>, what: What) {
+        let subject = Subject::from(begun.event).with_value(begun.seen.as_ref());
+        self.outcomes.note(subject, begun.started, 1, what);
+    }
+
     /// Decodes; while the schema cannot be had, the partition waits.
-    async fn decode(
+    pub(super) async fn decode(
         &self,
         payload: &[u8],
         decoding: &mut Decoding,
@@ -114,56 +275,57 @@ impl Mill {
     }
 
     /// Runs the steps; what they emit is written only if all of them succeed.
-    fn process(&self, event: &Event, value: Value) -> Result<Vec<Record>, Fault> {
-        let mut emit = Emit::default();
-        let mut values = vec![value];
-        for step in &self.steps {
-            for value in values {
-                step.process(event, value, &mut emit)?;
-            }
-            values = emit.take();
-        }
-        values.iter().map(|value| self.record(event, value)).collect()
+    pub(super) fn process(&self, event: &Event, value: Value) -> Result<Vec<Record>, Fault> {
+        let emitted = self.steps.process(event, value)?;
+        emitted.iter().map(|one| self.record(one.event(event), one)).collect()
     }
 
-    fn record(&self, event: &Event, value: &Value) -> Result<Record, Fault> {
+    fn record(&self, event: &Event, emitted: &Emitted) -> Result<Record, Fault> {
+        let missing = || Fault::internal("output", "A step chose a topic that is not the route's.");
+        let output = self.outputs.get(emitted.to).ok_or_else(missing)?;
         let key = match &self.key {
-            Some(key) => key(event, value)?,
+            Some(key) => key(event, &emitted.value)?,
             None => event.key.clone(),
         };
-        let payload = Some(self.encoding.encode(value)?);
-        Ok(Record {
-            topic: Arc::clone(&self.to),
-            partition: None,
-            key,
-            payload,
-            headers: carried(event),
-        })
+        let payload = Some(output.encoding.encode(&emitted.value)?);
+        let topic = Arc::clone(&output.topic);
+        Ok(Record { topic, partition: None, key, payload, headers: carried(event) })
     }
 
-    fn tombstone(&self, event: &Event) -> Record {
-        Record {
-            topic: Arc::clone(&self.to),
+    /// A tombstone has no value to choose a topic by: it may have been any of them.
+    pub(super) fn tombstones(&self, event: &Event) -> Vec<Record> {
+        let tombstone = |output: &Output| Record {
+            topic: Arc::clone(&output.topic),
             partition: None,
             key: event.key.clone(),
             payload: None,
             headers: carried(event),
-        }
+        };
+        self.outputs.iter().map(tombstone).collect()
     }
 
     async fn refuse(
         &self,
-        event: &Event,
+        begun: &Begun<'_>,
         fault: Fault,
         stage: Stage,
         window: &Arc<Window>,
     ) -> Result<(), Break> {
-        let route = &*self.route;
+        let (route, event) = (&*self.route, begun.event);
         match (fault.domain, self.on_error) {
-            (Domain::Data, OnError::DeadLetter) => {
+            (Domain::Data, OnError::ParkKey) if event.key.is_some() => {
+                tracing::warn!(route, event = event.id(), %fault, "its key is parked");
+                window.dead_letter(&fault);
+                self.park(event, &fault, stage).await?;
+                self.note(begun, What::dead_letter(&fault));
+                Ok(())
+            }
+            (Domain::Data, OnError::DeadLetter | OnError::ParkKey) => {
                 tracing::warn!(route, event = event.id(), %fault, "goes to the dead letters");
                 window.dead_letter(&fault);
-                self.put(self.dead_letters.record(event, &fault, stage), window).await
+                self.put(self.dead_letters.record(event, &fault, stage), window).await?;
+                self.note(begun, What::dead_letter(&fault));
+                Ok(())
             }
             (Domain::Remote, _) => Err(Break::Restart(fault)),
             _ => Err(Break::Halt(format!("In front of event {}: {}", event.id(), fault.message))),
@@ -172,9 +334,28 @@ impl Mill {
 
     async fn put(&self, record: Record, window: &Arc<Window>) -> Result<(), Break> {
         window.expect();
-        let receiver = Arc::clone(window) as Arc<dyn crate::kafka::Acknowledge>;
-        self.producer.put(&record, receiver).await.map_err(Break::Restart)
+        let receiver = Arc::clone(window) as Arc<dyn Acknowledge>;
+        let put = match &self.transactions {
+            Some(transactions) => transactions.put(&record, receiver).await,
+            None => self.producer.put(&record, receiver).await,
+        };
+        put.map_err(Break::Restart)
     }
+}
+
+/// The topics of these records, each once, as one text.
+pub(super) fn topics(records: &[Record]) -> Arc<str> {
+    let Some(first) = records.first().map(|record| &record.topic) else { return "".into() };
+    if records.iter().all(|record| Arc::ptr_eq(&record.topic, first)) {
+        return Arc::clone(first);
+    }
+    let mut topics: Vec<&str> = Vec::new();
+    for record in records {
+        if !topics.contains(&&*record.topic) {
+            topics.push(&record.topic);
+        }
+    }
+    topics.join(", ").into()
 }
 
 /// The headers that travel on, completed so that the event keeps its identity under its new place.

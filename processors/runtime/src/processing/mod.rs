@@ -3,9 +3,16 @@
 //! A partition's events are processed one after another by one task, and written without waiting:
 //! a window's offsets pass once Kafka has acknowledged everything that came of it, and of those
 //! before it. When a write fails for good, the route starts again from its last commit.
+//!
+//! With `delivery: exactly_once` what is written and the offsets go in one transaction. It ends only
+//! between windows (`kafka::Transactions`), and what may take long, decoding with a schema that the
+//! registry has yet to tell, is done before a window begins.
 
+mod enriching;
 mod ledger;
 mod line;
+mod parking;
+mod seen;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,14 +24,16 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Moment;
 use crate::dispatch::{Commit, Flow};
-use crate::kafka::{Consumer, Intake};
+use crate::kafka::{Consumer, Intake, Measured, Transactions};
 use crate::metrics::RouteMetrics;
 use crate::runtime::{Break, Work};
 use crate::state::{State, StateOf};
 use crate::{Event, Fault};
 
 use ledger::{Ledger, Load};
-pub(crate) use line::Mill;
+use line::Inlet;
+pub(crate) use line::{Mill, Output};
+pub(crate) use seen::{Deduplication, seen_topic};
 
 /// How much may be read and not yet acknowledged, over all partitions.
 const MOST_EVENTS: usize = 20_000;
@@ -46,6 +55,8 @@ struct Hall {
     lines: Mutex<Lines>,
     load: Arc<Load>,
     broken: Arc<watch::Sender<Option<Break>>>,
+    /// Says that dead letters may be there to be tried again.
+    letters: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -66,6 +77,8 @@ struct Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
+        // Its task may be running: it starts no window any more.
+        self.ledger.close();
         self.task.abort();
     }
 }
@@ -81,8 +94,16 @@ impl Processing {
             lines: Mutex::default(),
             load: Arc::default(),
             broken: Arc::new(watch::channel(None).0),
+            letters: watch::channel(()).0,
         };
-        Self { hall: Arc::new(hall) }
+        let hall = Arc::new(hall);
+        let weak = Arc::downgrade(&hall);
+        hall.mill.letters.on_change(Arc::new(move || {
+            if let Some(hall) = weak.upgrade() {
+                hall.letters.send_replace(());
+            }
+        }));
+        Self { hall }
     }
 }
 
@@ -126,12 +147,25 @@ impl Hall {
 }
 
 impl Intake for Hall {
+    fn prepare(&self) -> Result<(), Fault> {
+        self.mill.journal.catch_up()?;
+        self.mill.transactions.as_ref().map_or(Ok(()), |transactions| transactions.open())
+    }
+
+    fn transactions(&self) -> Option<Arc<Transactions>> {
+        self.mill.transactions.clone()
+    }
+
     fn assigned(&self, partition: i32, offset: i64, _metadata: &str, begun: bool) {
         let ledger = Arc::new(Ledger::new(offset, begun, &self.load, &self.broken, &self.metrics));
-        let (sender, receiver) = mpsc::unbounded_channel();
+        let (sender, events) = mpsc::unbounded_channel();
+        let mut letters = self.letters.subscribe();
+        // What was asked for before the partition was ours.
+        letters.mark_changed();
+        let inlet = Inlet { events, letters };
         let (mill, own) = (Arc::clone(&self.mill), Arc::clone(&ledger));
         let state = self.state.clone();
-        let task = self.runtime.spawn(line::run(mill, own, state, receiver));
+        let task = self.runtime.spawn(line::run(mill, own, state, partition, inlet));
         let line = Line { ledger, sender, task, revoked: false };
         self.lock().lines.insert(partition, line);
     }
@@ -240,7 +274,7 @@ impl Intake for Hall {
         }
     }
 
-    fn measured(&self, ends: &BTreeMap<i32, i64>) {
+    fn measured(&self, measured: &Measured) {
         let all = self.lock();
         let oldest = all.lines.values().filter_map(|line| line.ledger.oldest()).min();
         let watermarks: Vec<(i32, i64)> = all
@@ -249,6 +283,6 @@ impl Intake for Hall {
             .map(|(partition, line)| (*partition, line.ledger.watermark()))
             .collect();
         self.metrics.in_flight.set(i64::try_from(self.load.events()).unwrap_or(i64::MAX));
-        crate::runtime::report_lag(&self.state, &self.metrics, oldest, &watermarks, ends);
+        crate::runtime::report_lag(&self.state, &self.metrics, oldest, &watermarks, measured);
     }
 }

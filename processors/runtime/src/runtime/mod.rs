@@ -11,17 +11,18 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::kafka::{Admin, Producer, Urgency};
+use crate::kafka::{Admin, Measured, Producer, Urgency};
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::positions::Accept;
 use crate::state::{RouteStatus, State, StateOf, States};
-use crate::{Fault, ShutdownTrigger, clock};
+use crate::{Fault, ShutdownTrigger, clock, outcomes};
 
 pub use plan::{
-    Backoff, KeyOf, MaxAhead, OnError, Plan, ProcessorRoute, SinkOptions, SinkRoute, SourceFactory,
-    SourceRoute, Topic,
+    Backoff, Deduplicate, KeyOf, MaxAhead, OnError, Plan, ProcessorRoute, Promise, SinkOptions,
+    SinkRoute, SourceFactory, SourceRoute, Topic,
 };
 pub(crate) use reading::{Break, Work};
+pub(crate) use startup::{DEFAULT_MAX_MESSAGE, compacted, dead_letter_topic};
 
 use reading::Decisions;
 use startup::Startup;
@@ -38,6 +39,7 @@ pub struct Engine {
     states: States,
     decisions: Decisions,
     started: watch::Receiver<Option<Result<(), Fault>>>,
+    outcomes: Option<Arc<outcomes::Writer>>,
     producers: [Arc<Producer>; 2],
 }
 
@@ -51,20 +53,27 @@ impl Engine {
         let (stop, shutdown) = ShutdownTrigger::new();
         let (sender, started) = watch::channel(None);
         let (states, decisions) = (States::default(), Decisions::default());
-        let prompt = Arc::new(Producer::new(&plan.cluster, Urgency::Prompt)?);
+        let eager = Arc::new(Producer::new(&plan.cluster, Urgency::Eager)?);
         let patient = Arc::new(Producer::new(&plan.cluster, Urgency::Patient)?);
         let routes = startup::add_routes(&plan, &states);
+        let outcomes = plan.outcomes.as_ref().map(|policy| {
+            let writer = Arc::new(outcomes::Writer::new(policy, Arc::clone(&patient)));
+            tokio::spawn(writer.run());
+            writer
+        });
         let startup = Startup {
             admin: Admin::new(&plan.cluster)?,
-            prompt: Arc::clone(&prompt),
+            eager: Arc::clone(&eager),
             patient: Arc::clone(&patient),
             metrics: metrics.clone(),
+            outcomes: outcomes.clone(),
             decisions: decisions.clone(),
             shutdown,
             started: sender,
         };
         let task = tokio::spawn(startup.run(plan, routes));
-        Ok(Self { stop, task, states, decisions, started, producers: [prompt, patient] })
+        let producers = [eager, patient];
+        Ok(Self { stop, task, states, decisions, started, outcomes, producers })
     }
 
     /// Waits until every route runs or waits for a known reason.
@@ -113,6 +122,9 @@ impl Engine {
             tracing::warn!("some routes did not stop in time; what they had in flight may repeat");
             task.abort();
         }
+        if let Some(outcomes) = self.outcomes {
+            outcomes.flush();
+        }
         let producers = self.producers;
         let flushed = tokio::task::spawn_blocking(move || {
             producers.iter().for_each(|producer| producer.flush(FLUSH));
@@ -129,16 +141,16 @@ pub(crate) fn report_lag(
     metrics: &RouteMetrics,
     oldest: Option<i64>,
     watermarks: &[(i32, i64)],
-    ends: &std::collections::BTreeMap<i32, i64>,
+    measured: &Measured,
 ) {
     let behind = watermarks.iter().filter_map(|(partition, watermark)| {
-        ends.get(partition).map(|end| (end - watermark).max(0))
+        measured.ends.get(partition).map(|end| (end - watermark).max(0))
     });
     let events: i64 = behind.sum();
-    let now = clock::unix_millis();
-    let seconds = oldest.map_or(0.0, |oldest| now.saturating_sub(oldest).max(0) as f64 / 1_000.0);
+    let at = measured.at;
+    let seconds = oldest.map_or(0.0, |oldest| at.saturating_sub(oldest).max(0) as f64 / 1_000.0);
     metrics.lag_events.set(events);
     metrics.lag_seconds.set(seconds);
     metrics.set_state(&state.get());
-    state.set_lag(events, seconds);
+    state.set_lag(events, seconds, at);
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use schemas::Schema;
 use schemas::registry::Registry;
 
+use crate::enrichment::Enrichment;
 use crate::kafka::Cluster;
 use crate::positions::Start;
 use crate::{Event, Fault, Processor, Sink, Source, Value};
@@ -24,6 +25,8 @@ pub struct Plan {
     pub instance: Option<String>,
     /// The topics that the file declares.
     pub topics: Vec<Topic>,
+    /// How its outcomes are kept; nothing if they are not.
+    pub outcomes: Option<crate::outcomes::Policy>,
     /// The sources.
     pub sources: Vec<SourceRoute>,
     /// The processor routes.
@@ -62,6 +65,8 @@ pub struct SourceRoute {
     pub build: SourceFactory,
     /// The topic it writes.
     pub to: String,
+    /// Whether it must run on one instance at a time.
+    pub once: bool,
 }
 
 /// Computes a new key from the event that was read and the value about to be written.
@@ -73,8 +78,12 @@ pub struct ProcessorRoute {
     pub name: String,
     /// The topic it reads.
     pub from: String,
-    /// The topic it writes.
-    pub to: String,
+    /// The topics it writes: one, or those that its last step chooses from.
+    pub to: Vec<String>,
+    /// What is dropped when it comes again, if anything is.
+    pub deduplicate: Option<Deduplicate>,
+    /// What events are enriched with before the steps.
+    pub enrichments: Vec<Enrichment>,
     /// The processors, in the order in which they apply; each gets what the one before emitted.
     pub steps: Vec<Box<dyn Processor>>,
     /// The new key; without it events keep theirs.
@@ -83,6 +92,26 @@ pub struct ProcessorRoute {
     pub start: Option<Start>,
     /// What becomes of an event that cannot pass.
     pub on_error: OnError,
+    /// How often what it makes of an event is written.
+    pub promise: Promise,
+}
+
+/// What a processor drops: events whose id it has seen lately.
+pub struct Deduplicate {
+    /// How long an id is remembered.
+    pub length: Duration,
+    /// The id; without it, the event's own. What has none passes.
+    pub by: Option<KeyOf>,
+}
+
+/// How often what a processor makes of an event is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Promise {
+    /// Once, and again what was in flight when an instance died.
+    #[default]
+    AtLeastOnce,
+    /// Once: in transactions with the offsets, which end this far apart.
+    ExactlyOnce(Duration),
 }
 
 /// A sink and its topic.
@@ -103,6 +132,9 @@ pub enum OnError {
     /// It goes to the route's dead letters, with its cause; the next one proceeds.
     #[default]
     DeadLetter,
+    /// It goes to the dead letters, and every later event of its key behind it, in order, until it is
+    /// settled there. Events without a key are in no order: the later ones proceed.
+    ParkKey,
     /// The route stops in front of it.
     Stop,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -9,26 +10,31 @@ use tokio::time::sleep;
 
 use super::reading::{BACKOFF, Decisions, ReadingRoute};
 use super::source::Publishing;
-use super::{Plan, ProcessorRoute, SinkRoute, SourceRoute, Topic};
+use super::{Deduplicate, Plan, ProcessorRoute, Promise, SinkRoute, SourceRoute, Topic};
 use crate::codec::{Decoders, Encoding};
-use crate::dead_letters::{DeadLetters, topic_of};
+use crate::dead_letters::{DeadLetters, JOURNAL_TOPIC, Journal, topic_of};
 use crate::delivery::{Delivery, backoff_wait};
-use crate::kafka::{Admin, Producer};
-use crate::metrics::Metrics;
+use crate::enrichment::Enrichment;
+use crate::kafka::{Admin, OWNERS_TOPIC, Producer, Transactions, group_of};
+use crate::lookup::Around;
+use crate::metrics::{Metrics, RouteMetrics};
+use crate::outcomes::{self, RouteOutcomes};
 use crate::positions::{ROUTES_TOPIC, Reading, Settler, Start};
-use crate::processing::{Mill, Processing};
+use crate::processing::{Deduplication, Mill, Output, Processing, seen_topic};
+use crate::processor::Chain;
 use crate::state::{Role, State, StateOf, States};
 use crate::{Domain, Fault, Shutdown};
 
 /// Kafka's default of `max.message.bytes`.
-const DEFAULT_MAX_MESSAGE: u64 = 1_048_588;
+pub(crate) const DEFAULT_MAX_MESSAGE: u64 = 1_048_588;
 
 /// What is needed to bring a pipeline up.
 pub(super) struct Startup {
     pub admin: Admin,
-    pub prompt: Arc<Producer>,
+    pub eager: Arc<Producer>,
     pub patient: Arc<Producer>,
     pub metrics: Metrics,
+    pub outcomes: Option<Arc<outcomes::Writer>>,
     pub decisions: Decisions,
     pub shutdown: Shutdown,
     pub started: watch::Sender<Option<Result<(), Fault>>>,
@@ -48,11 +54,13 @@ struct Common {
     plan: Outline,
     startup: Startup,
     settler: Arc<Settler>,
+    journal: Arc<Journal>,
+    /// A name of this process that no other ever has.
+    process: u64,
 }
 
 /// The plan without its routes.
 struct Outline {
-    name: String,
     cluster: crate::kafka::Cluster,
     registry: schemas::registry::Registry,
     instance: Option<String>,
@@ -68,7 +76,7 @@ impl Outline {
 impl Startup {
     /// Brings the pipeline up and waits until all of its routes have ended.
     pub async fn run(self, plan: Plan, states: Vec<StateOf>) {
-        tokio::spawn(self.prompt.watch());
+        tokio::spawn(self.eager.watch());
         let shutdown = self.shutdown.clone();
         let prepared = tokio::select! {
             prepared = self.prepare(&plan, &states) => prepared,
@@ -122,26 +130,51 @@ impl Startup {
             .iter()
             .map(|(route, topic)| dead_letter_topic(&plan.pipeline, route, limit(topic)))
             .collect();
-        internal.push(Topic {
-            name: ROUTES_TOPIC.to_owned(),
-            partitions: Some(1),
-            compaction: Some(true),
-            ..Topic::default()
-        });
-        self.admin.create_missing(&internal).await
+        internal.extend(plan.outcomes.as_ref().map(outcomes::topic));
+        let largest = routes.iter().map(|(_, topic)| limit(topic)).max();
+        let mut seen = Vec::new();
+        for route in plan.processors.iter().filter(|route| route.deduplicate.is_some()) {
+            let partitions = there.get(&route.from).copied();
+            let name = seen_topic(&plan.pipeline, &route.name);
+            seen.push(Topic { partitions, ..compacted(&name, None) });
+        }
+        internal.extend(seen.iter().cloned());
+        internal.push(compacted(ROUTES_TOPIC, None));
+        if plan.sources.iter().any(|source| source.once) {
+            internal.push(compacted(OWNERS_TOPIC, None));
+        }
+        internal.push(compacted(JOURNAL_TOPIC, largest));
+        self.admin.create_missing(&internal).await?;
+        // The topic that a route reads may have got more partitions since.
+        self.admin.grow(&seen).await
     }
 
     async fn launch(self, plan: Plan, states: Vec<StateOf>) {
         let names = states.iter().map(|state| Arc::clone(state.route())).collect();
         let settler = Settler::new(&plan.cluster, Arc::clone(&self.patient), names);
         let outline = Outline {
-            name: plan.pipeline,
             cluster: plan.cluster,
             registry: plan.registry,
             instance: plan.instance,
             topics: plan.topics,
         };
-        let common = Arc::new(Common { plan: outline, startup: self, settler: Arc::new(settler) });
+        let known = states.iter().map(|state| (state.clone(), self.metrics.route(state.route())));
+        let journal = match Journal::follow(&outline.cluster, &self.patient, known) {
+            Ok(journal) => journal,
+            Err(fault) => {
+                states.iter().for_each(|state| state.set(State::stopped(fault.message.clone())));
+                self.started.send_replace(Some(Err(fault)));
+                return;
+            }
+        };
+        let settler = Arc::new(settler);
+        let common = Arc::new(Common {
+            plan: outline,
+            startup: self,
+            settler,
+            journal,
+            process: rand::random(),
+        });
         let mut states = states.into_iter();
         let source_states: Vec<_> = states.by_ref().take(plan.sources.len()).collect();
         let mut routes = JoinSet::new();
@@ -176,8 +209,21 @@ impl Startup {
     }
 }
 
+/// A compacted topic of our own. The journal of dead letters holds events in base64 beside what is
+/// decided about them: four times an event's size always suffices.
+pub(crate) fn compacted(name: &str, largest_event: Option<u64>) -> Topic {
+    let limit = |bytes: u64| ("max.message.bytes".to_owned(), bytes.saturating_mul(4).to_string());
+    Topic {
+        name: name.to_owned(),
+        partitions: Some(1),
+        compaction: Some(true),
+        properties: largest_event.map(limit).into_iter().collect(),
+        ..Topic::default()
+    }
+}
+
 /// Kept until someone discards them; twice the size, so that the added headers always fit.
-fn dead_letter_topic(pipeline: &str, route: &str, limit: u64) -> Topic {
+pub(crate) fn dead_letter_topic(pipeline: &str, route: &str, limit: u64) -> Topic {
     let property = |name: &str, value: String| (name.to_owned(), value);
     Topic {
         name: topic_of(pipeline, route),
@@ -193,9 +239,7 @@ fn dead_letter_topic(pipeline: &str, route: &str, limit: u64) -> Topic {
 impl Common {
     fn reading(&self, state: &StateOf, topic: &str, start: Option<Start>) -> Reading {
         let route = Arc::clone(state.route());
-        let name = route.split_once('/').map_or(&*route, |(_, name)| name);
-        let group = format!("passerelle.{}.{name}", self.plan.name);
-        Reading { group, topic: topic.into(), start, route }
+        Reading { group: group_of(&route), topic: topic.into(), start, route }
     }
 
     fn reading_route(
@@ -222,6 +266,11 @@ impl Common {
         Arc::new(Decoders::new(&self.plan.registry, schema))
     }
 
+    fn outcomes(&self, state: &StateOf, metrics: &RouteMetrics) -> RouteOutcomes {
+        let writer = self.startup.outcomes.as_ref();
+        RouteOutcomes::new(state.route(), writer, &metrics.outcomes_lost)
+    }
+
     async fn deliver(
         self: Arc<Self>,
         route: SinkRoute,
@@ -232,7 +281,11 @@ impl Common {
         let reading = self.reading_route(&state, &route.from, route.options.start, placed);
         let decoders = self.decoders(&route.from);
         let producer = Arc::clone(&self.startup.patient);
-        reading.run(Delivery::new(route, &state, &metrics, decoders, producer)).await;
+        let outcomes = self.outcomes(&state, &metrics);
+        let journal = Arc::clone(&self.journal);
+        let delivery =
+            Delivery::new(route, &state, &metrics, decoders, producer, outcomes, journal);
+        reading.run(delivery).await;
         metrics.set_state(&state.get());
     }
 
@@ -247,27 +300,71 @@ impl Common {
         let shutdown = self.startup.shutdown.clone();
         // Positions are settled by the reading route; that must not wait for the registry.
         reading.settle_only().await;
-        let encoding = tokio::select! {
-            encoding = self.encoding(&route.to, &state) => encoding,
+        let outputs = tokio::select! {
+            outputs = self.outputs(&route.to, &state) => outputs,
             () = shutdown.requested() => return state.set(State::shut_down()),
         };
-        let encoding = match encoding {
-            Ok(encoding) => encoding,
+        let outputs = match outputs {
+            Ok(outputs) => outputs,
             Err(fault) => return state.set(State::stopped(fault.message)),
+        };
+        if let Err(fault) = self.begin(&route.enrichments) {
+            return state.set(State::stopped(fault.message));
+        }
+        let transactions = match route.promise {
+            Promise::AtLeastOnce => None,
+            Promise::ExactlyOnce(every) => Some(self.transactions(&reading, every)),
         };
         let mill = Mill {
             route: Arc::clone(state.route()),
-            to: route.to.as_str().into(),
-            steps: route.steps,
+            outputs,
+            deduplication: route.deduplicate.map(|what| self.deduplication(what, &state)),
+            enrichments: route.enrichments,
+            steps: Chain(route.steps),
             key: route.key,
             decoders: self.decoders(&route.from),
-            encoding,
             producer: Arc::clone(&self.startup.patient),
+            transactions,
             dead_letters: DeadLetters::of(state.route()),
+            outcomes: self.outcomes(&state, &metrics),
+            journal: Arc::clone(&self.journal),
+            letters: self.journal.letters(state.route()),
             on_error: route.on_error,
         };
         reading.run(Processing::new(mill, &state, &metrics)).await;
         metrics.set_state(&state.get());
+    }
+
+    /// Begins to read what look-ups hold in memory.
+    fn begin(&self, enrichments: &[Enrichment]) -> Result<(), Fault> {
+        let Outline { cluster, registry, topics, .. } = &self.plan;
+        let around = Around { cluster, registry, topics };
+        enrichments.iter().try_for_each(|enrichment| enrichment.lookup.begin(&around))
+    }
+
+    fn deduplication(&self, what: Deduplicate, state: &StateOf) -> Arc<Deduplication> {
+        let Deduplicate { length, by } = what;
+        let (pipeline, route) = state.route().split_once('/').unwrap_or(("", state.route()));
+        let topic = seen_topic(pipeline, route).into();
+        Arc::new(Deduplication { cluster: self.plan.cluster.clone(), topic, length, by })
+    }
+
+    /// The transactions of a route in this process: of the same id after a restart if the instance
+    /// has a name that survives it.
+    fn transactions(&self, reading: &ReadingRoute, every: Duration) -> Arc<Transactions> {
+        let instance = reading.instance.clone().unwrap_or_else(|| format!("{:016x}", self.process));
+        let id = format!("{}.{instance}", reading.reading.group);
+        Arc::new(Transactions::new(&reading.cluster, id, every))
+    }
+
+    /// The topics that a processor writes, their schemas registered.
+    async fn outputs(&self, topics: &[String], state: &StateOf) -> Result<Vec<Output>, Fault> {
+        let mut outputs = Vec::with_capacity(topics.len());
+        for topic in topics {
+            let encoding = self.encoding(topic, state).await?;
+            outputs.push(Output { topic: topic.as_str().into(), encoding });
+        }
+        Ok(outputs)
     }
 
     /// Registers the output's schema; waits for the registry.
@@ -288,12 +385,15 @@ impl Common {
     }
 
     async fn publish(self: Arc<Self>, route: SourceRoute, state: StateOf) {
+        let metrics = self.startup.metrics.route(state.route());
         let publishing = Publishing {
             topic: self.plan.topic(&route.to).cloned(),
             cluster: self.plan.cluster.clone(),
+            instance: self.plan.instance.clone(),
             registry: self.plan.registry.clone(),
-            producer: Arc::clone(&self.startup.prompt),
-            metrics: self.startup.metrics.route(state.route()),
+            producer: Arc::clone(&self.startup.eager),
+            outcomes: self.outcomes(&state, &metrics),
+            metrics,
             shutdown: self.startup.shutdown.clone(),
             state,
             route,

@@ -186,18 +186,19 @@ async fn a_partition_in_order_is_delivered_in_batches() {
 async fn a_second_instance_takes_over_partitions_without_loss_or_disorder() {
     let world = World::new("rebalance").await;
     let mut target = Target::willing();
-    target.takes = Duration::from_millis(5);
+    // So slow that something is in flight whenever a partition moves.
+    target.takes = Duration::from_millis(300);
     let first = world.run(world.plan_with_sink(4, target.clone(), quick())).await;
-    world.write_things(0..100, 20).await;
+    world.write_things(0..200, 40).await;
     let second = world.run(world.plan_with_sink(4, target.clone(), quick())).await;
-    world.write_things(100..300, 20).await;
+    target.until_taken(150).await;
     first.shutdown().await;
-    world.write_things(300..400, 20).await;
-    target.until_taken(400).await;
+    world.write_things(200..250, 40).await;
+    target.until_taken(250).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     second.shutdown().await;
-    target.assert_all_in_order(0..400);
-    let repeats = target.taken.lock().unwrap().len() - 400;
+    target.assert_all_in_order(0..250);
+    let repeats = target.taken.lock().unwrap().len() - 250;
     assert_eq!(repeats, 0, "what was in flight was drained before partitions moved");
 }
 
@@ -217,4 +218,86 @@ async fn what_was_answered_is_committed_at_once_also_beyond_one_that_fails() {
     let above = engine::dispatch::Completed::decode(3, &committed.metadata);
     assert_eq!(above, std::iter::once(4..50).collect());
     engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_always_fail_are_given_up_also_where_little_else_comes() {
+    let world = World::new("light").await;
+    let target = Target::new(|event, _| match id_of(event) {
+        0 | 1 => Err(Fault::remote("http_500", "it crashes on this one")),
+        _ => Ok(Delivery::default()),
+    });
+    let options = SinkOptions { give_up_after: Duration::from_secs(3), ..quick() };
+    let engine = world.run(world.plan_with_sink(1, target.clone(), options)).await;
+    world.write_things(0..2, 2).await;
+    world.until_state(&engine, "sink", waits_for("crashes")).await;
+    // While nothing passes nothing is given up.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(world.dead_letters().await.is_empty());
+    let mut slowest = Duration::ZERO;
+    for id in 2..8 {
+        let started = std::time::Instant::now();
+        world.write_things(id..id + 1, 100).await;
+        target.until_taken(usize::try_from(id - 1).unwrap()).await;
+        slowest = slowest.max(started.elapsed());
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    println!("the slowest of the others took {slowest:?}");
+    until("two dead letters", || {
+        let letters = futures::executor::block_on(world.dead_letters());
+        (letters.len() == 2).then_some(())
+    })
+    .await;
+    world.until_state(&engine, "sink", |state| *state == State::Running).await;
+    engine.shutdown().await;
+    assert_eq!(target.ids(), (2..8).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_refuses_us_is_probed_and_the_route_resumes_by_itself() {
+    for (status, cause) in [(401, "http_401"), (403, "http_403"), (410, "http_410")] {
+        let world = World::new("refused").await;
+        let target =
+            Target::new(move |_, _| Err(Fault::refused(cause, format!("it answers {status}"))));
+        let options = SinkOptions { give_up_after: Duration::from_millis(300), ..quick() };
+        let engine = world.run(world.plan_with_sink(1, target.clone(), options)).await;
+        world.write_things(0..20, 20).await;
+        let state = world.until_state(&engine, "sink", waits_for(&status.to_string())).await;
+        assert!(matches!(state, State::Waiting { next_try: Some(_), .. }), "{state:?}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let calls = target.calls.load(Ordering::Relaxed);
+        assert!((2..40).contains(&calls), "it probes, one event at a time: {calls} calls");
+        target.behave(|_, _| Ok(Delivery::default()));
+        target.until_taken(20).await;
+        world.until_state(&engine, "sink", |state| *state == State::Running).await;
+        engine.shutdown().await;
+        target.assert_all_in_order(0..20);
+        assert!(world.dead_letters().await.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_dead_letter_topic_a_route_waits_and_goes_on_once_it_is_back() {
+    let world = World::new("no-topic").await;
+    let target = Target::new(|event, _| match id_of(event) {
+        0 => Err(Fault::data("http_422", "no such product")),
+        _ => Ok(Delivery::default()),
+    });
+    let engine = world.run(world.plan_with_sink(1, target.clone(), quick())).await;
+    world.delete_topic("sink.dead-letters").await;
+    world.write_things(0..4, 2).await;
+    let topic = world.topic("sink.dead-letters");
+    world.until_state(&engine, "sink", waits_for(&topic)).await;
+    target.until_taken(2).await;
+    assert_eq!(target.ids(), [1, 3], "others pass");
+    assert_eq!(world.committed("sink").await.offset, 0);
+
+    let again = engine::runtime::Topic { name: topic, partitions: Some(1), ..Default::default() };
+    let admin = engine::kafka::Admin::new(&world.cluster).unwrap();
+    admin.create_missing(&[again]).await.unwrap();
+    target.until_taken(3).await;
+    world.until_state(&engine, "sink", |state| *state == State::Running).await;
+    engine.shutdown().await;
+    assert_eq!(target.ids(), [1, 3, 2]);
+    assert_eq!(world.dead_letters().await.len(), 1);
 }

@@ -38,12 +38,15 @@ async fn a_broker_that_restarts_costs_nothing_and_sources_know_that_it_is_away()
         name: "idle".into(),
         build: Box::new(move || Ok(Box::new(Idle(Arc::clone(&handed))))),
         to: world.topic("in"),
+        once: false,
     });
     let engine = world.run(plan).await;
     world.until_state(&engine, "idle", |state| *state == State::Running).await;
     let out = publisher.lock().unwrap().clone().unwrap();
     world.write_things(0..50, 5).await;
     target.until_taken(50).await;
+    // Commits follow within milliseconds.
+    tokio::time::sleep(Duration::from_millis(200)).await;
 
     broker.shutdown().await;
     until("the broker missed", || out.available().err()).await;

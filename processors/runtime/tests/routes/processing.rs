@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::world::{World, thing, until};
+use crate::world::{World, thing, until, waits_for};
 use async_trait::async_trait;
 use bytes::Bytes;
 use engine::publisher::Rejected;
-use engine::runtime::{OnError, ProcessorRoute, SourceRoute};
+use engine::runtime::{OnError, ProcessorRoute, Promise, SourceRoute};
 use engine::state::State;
 use engine::{Draft, Emit, Event, Fault, Processor, Publisher, Shutdown, Source, Value};
 
@@ -30,11 +30,14 @@ fn shout(world: &World) -> ProcessorRoute {
     ProcessorRoute {
         name: "shout".into(),
         from: world.topic("in"),
-        to: world.topic("out"),
+        to: vec![world.topic("out")],
+        deduplicate: None,
+        enrichments: Vec::new(),
         steps: vec![Box::new(Shout)],
         key: None,
         start: None,
         on_error: OnError::DeadLetter,
+        promise: Promise::default(),
     }
 }
 
@@ -134,6 +137,7 @@ async fn a_source_publishes_with_its_headers_and_finds_its_ids_again() {
         name: "ten".into(),
         build: Box::new(move || Ok(Box::new(Ten(Arc::clone(&handed))))),
         to: world.topic("in"),
+        once: false,
     });
     let engine = world.run(plan).await;
     world.until_state(&engine, "ten", |state| *state == State::Running).await;
@@ -154,7 +158,7 @@ async fn a_source_publishes_with_its_headers_and_finds_its_ids_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_incompatible_schema_stops_the_route_that_writes_it_and_says_why() {
+async fn an_incompatible_schema_makes_the_route_that_writes_it_wait_until_it_is_mended() {
     let world = World::new("incompatible").await;
     let other = r#"{"type":"record","name":"Thing","fields":[{"name":"id","type":"string"}]}"#;
     let other = schemas::Schema::parse(other).unwrap();
@@ -164,8 +168,84 @@ async fn an_incompatible_schema_stops_the_route_that_writes_it_and_says_why() {
     plan.topics.push(world.declared("out", 1));
     plan.processors.push(shout(&world));
     let engine = world.run(plan).await;
-    let stopped = |state: &State| matches!(state, State::Stopped { reason } if reason.contains("not compatible"));
-    world.until_state(&engine, "shout", stopped).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let state = world.until_state(&engine, "shout", waits_for("not compatible")).await;
+    assert!(matches!(state, State::Waiting { next_try: Some(_), .. }), "{state:?}");
+    world.write_things(1..3, 5).await;
+
+    // Whoever mends the subject needs no restart.
+    let level = schemas::compatibility::Level::None;
+    world.registry.set_compatibility_level(&subject, level).await.unwrap();
+    world.until_state(&engine, "shout", |state| *state == State::Running).await;
+    until("the output", || {
+        let out = futures::executor::block_on(world.read(&world.topic("out")));
+        (out.len() == 2).then_some(())
+    })
+    .await;
     engine.shutdown().await;
+}
+
+/// Makes two events of each, and sends each to a topic of its own.
+struct Halve;
+
+impl Processor for Halve {
+    fn process(&self, event: &Event, value: Value, out: &mut Emit) -> Result<(), Fault> {
+        for half in ["left", "right"] {
+            out.send_child(event, half, value.clone());
+        }
+        Ok(())
+    }
+}
+
+struct Sort;
+
+impl Processor for Sort {
+    fn process(&self, event: &Event, value: Value, out: &mut Emit) -> Result<(), Fault> {
+        match event.headers.text("ce_id") {
+            Some(id) if id.ends_with("/left") => out.send_to(value, 0),
+            Some(_) if crate::world::number(&value) == Some(3) => {
+                return Err(Fault::data("refused", "not this one"));
+            }
+            _ => out.send_to(value, 1),
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_of_an_event_goes_to_the_topics_chosen_with_ids_of_its_own_or_not_at_all() {
+    for promise in [Promise::AtLeastOnce, Promise::ExactlyOnce(Duration::from_millis(50))] {
+        let world = World::new("sort").await;
+        let mut plan = world.plan(2);
+        plan.topics.extend([world.declared("left", 2), world.declared("right", 2)]);
+        plan.processors.push(ProcessorRoute {
+            to: vec![world.topic("left"), world.topic("right")],
+            steps: vec![Box::new(Halve), Box::new(Sort)],
+            promise,
+            ..shout(&world)
+        });
+        let engine = world.run(plan).await;
+        world.write_things(0..10, 3).await;
+        world.write("in", Some("key 1"), None).await;
+        let written = async |name: &str| world.read(&world.topic(name)).await;
+        until("both topics", || {
+            let (left, right) = futures::executor::block_on(async {
+                (written("left").await, written("right").await)
+            });
+            (left.len() >= 10 && right.len() >= 10).then_some(())
+        })
+        .await;
+        engine.shutdown().await;
+        let letters = world.read(&world.topic("shout.dead-letters")).await;
+        assert_eq!(letters.len(), 1, "the whole event, once");
+        for (name, half) in [("left", "/left"), ("right", "/right")] {
+            let events = written(name).await;
+            let (tombstones, others): (Vec<_>, Vec<_>) =
+                events.iter().partition(|event| event.payload.is_none());
+            assert_eq!((tombstones.len(), others.len()), (1, 9), "{name}: one was refused");
+            let ids: std::collections::BTreeSet<_> =
+                others.iter().map(|event| event.id()).collect();
+            assert_eq!(ids.len(), 9);
+            assert!(ids.iter().all(|id| id.ends_with(half)), "{ids:?}");
+        }
+    }
 }

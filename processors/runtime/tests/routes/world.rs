@@ -87,6 +87,7 @@ impl World {
             registry: self.registry.clone(),
             instance: None,
             topics: vec![self.declared("in", partitions)],
+            outcomes: Some(engine::outcomes::Policy::default()),
             sources: Vec::new(),
             processors: Vec::new(),
             sinks: Vec::new(),
@@ -149,6 +150,11 @@ impl World {
             headers,
         };
         self.producer.send(&record).await.unwrap();
+    }
+
+    /// Writes a record.
+    pub async fn send(&self, record: &Record) {
+        self.producer.send(record).await.unwrap();
     }
 
     /// Writes things with the ids of the range, under one of so many keys.

@@ -57,17 +57,47 @@ impl Disk {
             schema: schema.text().to_owned(),
             references: references.iter().map(|schema| schema.text().to_owned()).collect(),
         };
-        let path = self.path(id);
-        let written = tokio::task::spawn_blocking(move || write_whole(&path, &stored)).await;
+        self.keep(self.path(id), id, stored).await;
+    }
+
+    /// The id that a schema was given under a subject, if that was noted.
+    pub(super) async fn registered(&self, subject: &str, schema: &Schema) -> Option<SchemaId> {
+        let bytes = tokio::fs::read(self.registration(subject, schema)).await.ok()?;
+        serde_json::from_slice::<Registration>(&bytes).ok().map(|registration| registration.id)
+    }
+
+    /// Notes the id of a schema under a subject.
+    pub(super) async fn note_registered(&self, subject: &str, schema: &Schema, id: SchemaId) {
+        if self.registered(subject, schema).await != Some(id) {
+            let registration = Registration { subject: subject.to_owned(), id };
+            self.keep(self.registration(subject, schema), id, registration).await;
+        }
+    }
+
+    async fn keep(&self, path: PathBuf, id: SchemaId, what: impl Serialize + Send + 'static) {
+        let written = tokio::task::spawn_blocking(move || write_whole(&path, &what)).await;
         if let Err(cause) | Ok(Err(cause)) = written.map_err(std::io::Error::other) {
             let directory = self.directory.display();
             tracing::warn!(id, %directory, %cause, "a schema could not be kept on disk");
         }
     }
 
+    fn registration(&self, subject: &str, schema: &Schema) -> PathBuf {
+        let name =
+            Sha256::new().chain_update(subject).chain_update([0]).chain_update(schema.text());
+        self.directory.join(format!("registered-{}.json", hex::encode(name.finalize())))
+    }
+
     fn path(&self, id: SchemaId) -> PathBuf {
         self.directory.join(format!("{id}.json"))
     }
+}
+
+/// What a schema was registered as; the file's name tells subject and schema.
+#[derive(Serialize, Deserialize)]
+struct Registration {
+    subject: String,
+    id: SchemaId,
 }
 
 impl Stored {
@@ -81,7 +111,7 @@ impl Stored {
 }
 
 /// Writes beside, then renames: a reader sees the whole file or none, also after a crash.
-fn write_whole(path: &Path, stored: &Stored) -> std::io::Result<()> {
+fn write_whole(path: &Path, stored: &impl Serialize) -> std::io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(directory)?;
     let beside = directory.join(format!(".{}.tmp", uuid::Uuid::new_v4()));

@@ -165,6 +165,25 @@ async fn a_route_starts_while_the_registry_is_down_and_two_registries_never_mix(
 }
 
 #[tokio::test]
+async fn what_was_registered_before_has_its_id_while_the_registry_is_down() {
+    let directory = tempfile::tempdir().unwrap();
+    let (url, serving) = serve_router(embedded().await.router(), "127.0.0.1:0").await;
+    let config = RegistryConfig {
+        cache_directory: Some(directory.path().to_owned()),
+        ..RegistryConfig::new(&url)
+    };
+    let id = Registry::new(config.clone()).unwrap().register("s", &schema(INT)).await.unwrap();
+    serving.abort();
+    let _ = serving.await;
+    let down = Registry::new(config).unwrap();
+    assert_eq!(down.register("s", &schema(INT)).await.unwrap(), id);
+    for (subject, other) in [("s", LONG), ("t", INT)] {
+        let error = down.register(subject, &schema(other)).await.unwrap_err();
+        assert!(error.is_temporary(), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_file_is_read_again_from_the_registry() {
     let directory = tempfile::tempdir().unwrap();
     let url = serve(&embedded().await).await;

@@ -10,7 +10,7 @@ fn a_batch_is_read_back_as_it_was_sent() {
         let appended = log.append(sent.clone(), NOW).unwrap();
         assert_eq!((appended.base_offset, appended.last_offset), (base, base + 1));
         wait(&log, &appended).unwrap();
-        let read = log.read(base, 1 << 20).unwrap();
+        let read = log.read(base, 1 << 20, Isolation::Uncommitted).unwrap();
         assert_eq!(read.batches.len(), sent.len());
         // The base offset and the leader epoch are the broker's.
         assert_eq!(read.batches[..8], base.to_be_bytes());
@@ -53,13 +53,13 @@ fn a_read_gives_whole_batches_and_at_least_one() {
     for (from, max_bytes, batches) in
         [(0, 1, 1), (0, size * 2, 2), (1, size * 3 - 1, 2), (2, usize::MAX, 3), (4, 0, 1)]
     {
-        let read = log.read(from, max_bytes).unwrap();
+        let read = log.read(from, max_bytes, Isolation::Uncommitted).unwrap();
         assert_eq!(read.batches.len(), size * batches, "from {from}, {max_bytes} bytes");
         assert_eq!(BatchHeader::parse(&read.batches).unwrap().base_offset, from);
     }
-    assert!(log.read(5, 1000).unwrap().batches.is_empty());
+    assert!(log.read(5, 1000, Isolation::Uncommitted).unwrap().batches.is_empty());
     for offset in [-1, 6] {
-        let error = log.read(offset, 1000).unwrap_err();
+        let error = log.read(offset, 1000, Isolation::Uncommitted).unwrap_err();
         assert!(matches!(error, LogError::OffsetOutOfRange { log_end: 5, .. }), "{error}");
     }
 }
@@ -76,7 +76,7 @@ fn any_offset_is_found_across_many_segments() {
     assert!(segment_files(&log).len() > 5);
     let check = |log: &Log| {
         for offset in (0..400).rev() {
-            let read = log.read(offset, 1).unwrap();
+            let read = log.read(offset, 1, Isolation::Uncommitted).unwrap();
             assert_eq!(BatchHeader::parse(&read.batches).unwrap().base_offset, offset / 2 * 2);
         }
         assert_eq!(values(log).len(), 400);
@@ -91,6 +91,35 @@ fn any_offset_is_found_across_many_segments() {
         std::fs::remove_file(super::super::files::index_path(&bench.path(), index)).unwrap();
     }
     check(&bench.open());
+}
+
+#[test]
+fn timestamps_too_far_from_the_clock_are_refused() {
+    let config = LogConfig {
+        timestamp_before_max_ms: 100,
+        timestamp_after_max_ms: 50,
+        ..LogConfig::default()
+    };
+    let bench = Bench::with(config.clone());
+    let log = bench.open();
+    let batch = |timestamp| {
+        let batch = Batch::of("a").record("k", Some("b"), timestamp);
+        batch.compressed(Compression::Lz4).bytes()
+    };
+    for taken in [NOW - 100, NOW + 50, -1] {
+        log.append(batch(taken), NOW).unwrap();
+    }
+    for refused in [NOW - 101, NOW + 51, 0] {
+        let error = log.append(batch(refused), NOW).unwrap_err();
+        let LogError::InvalidTimestamp { record: 1, timestamp, earliest, latest } = error else {
+            panic!("{error}")
+        };
+        assert_eq!((timestamp, earliest, latest), (refused, NOW - 100, NOW + 50));
+    }
+    assert_eq!(log.log_end(), 6);
+    drop(log);
+    let stamped = Bench::with(LogConfig { timestamp_type: Clock::LogAppendTime, ..config });
+    assert!(stamped.open().append(batch(0), NOW).is_ok(), "a log that stamps records takes any");
 }
 
 #[test]

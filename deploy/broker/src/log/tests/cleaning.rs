@@ -67,11 +67,15 @@ fn records_deleted_on_request_stay_deleted_after_a_crash() {
     assert_eq!(log.delete_before(55).unwrap(), 55);
     assert_eq!(log.delete_before(20).unwrap(), 55);
     assert!(segment_files(&log).len() < files);
+    assert!(matches!(log.delete_before(-2), Err(LogError::OffsetOutOfRange { .. })));
     assert!(matches!(log.delete_before(101), Err(LogError::OffsetOutOfRange { .. })));
     drop(log);
     let log = bench.open();
     assert_eq!(log.log_start(), 55);
-    assert!(matches!(log.read(54, 1), Err(LogError::OffsetOutOfRange { log_start: 55, .. })));
+    assert!(matches!(
+        log.read(54, 1, Isolation::Uncommitted),
+        Err(LogError::OffsetOutOfRange { log_start: 55, .. })
+    ));
     assert_eq!(values(&log).len(), 45);
 }
 
@@ -163,7 +167,7 @@ fn the_last_value_of_each_key_stays_with_its_offset_whatever_the_codec() {
     let expected = last_of_each(&all, active);
     assert_eq!(values(&log), expected);
     assert_eq!(cleaned.records_compacted as usize, all.len() - expected.len());
-    assert_eq!(log.read(0, 1).unwrap().log_start, 0);
+    assert_eq!(log.read(0, 1, Isolation::Uncommitted).unwrap().log_start, 0);
     // Every offset can still be asked for.
     for offset in 0..log.log_end() {
         let found = log.records(offset).next().unwrap().unwrap().offset;
@@ -254,7 +258,8 @@ fn a_producer_whose_records_were_compacted_away_is_still_known() {
         std::fs::remove_file(files::producers_path(&bench.path(), offset)).unwrap();
     }
     let log = bench.open();
-    let header = BatchHeader::parse(&log.read(0, 1).unwrap().batches).unwrap();
+    let header =
+        BatchHeader::parse(&log.read(0, 1, Isolation::Uncommitted).unwrap().batches).unwrap();
     assert_eq!((header.base_offset, header.record_count), (0, 0));
     assert!(put(&log, &sent).duplicate);
     assert_eq!(put(&log, &sent.clone().by(7, 0, 1)).base_offset, log.log_end() - 1);
@@ -302,4 +307,28 @@ fn a_compaction_cut_off_anywhere_is_undone_or_finished() {
         log.clean(NOW).unwrap();
         assert_eq!(values(&log), after, "{stage}");
     }
+}
+
+#[test]
+fn a_record_is_compacted_once_it_has_waited_long_enough() {
+    let lag = LogConfig { min_cleanable_ratio: 0.9, max_compaction_lag_ms: HOUR, ..compacted() };
+    let bench = Bench::with(LogConfig {
+        segment_bytes: 1_000_000,
+        timestamp_after_max_ms: i64::MAX,
+        ..lag
+    });
+    let log = bench.open();
+    let at = |value: &str, timestamp| put(&log, &Batch::new().record("k", Some(value), timestamp));
+    // Most of the log is clean: what is new is too little to compact it for.
+    for i in 0..50 {
+        put(&log, &Batch::new().record(&format!("clean {i}"), Some("x"), NOW));
+    }
+    at("rolls", NOW + HOUR + 1);
+    log.clean(NOW + HOUR + 1).unwrap();
+    at("old", NOW + HOUR + 2);
+    at("new, and rolls", NOW + 2 * HOUR + 3);
+    assert_eq!(segment_files(&log).len(), 3, "a segment lasts no longer than a record may wait");
+    assert_eq!(log.clean(NOW + 2 * HOUR + 1).unwrap().records_compacted, 0, "it may wait");
+    assert_eq!(log.clean(NOW + 2 * HOUR + 2).unwrap().records_compacted, 1, "it may not");
+    assert_eq!(values(&log).len(), 52);
 }

@@ -128,10 +128,10 @@ fn a_bit_flipped_in_what_was_synced_stops_this_log_at_its_offset() {
             assert!(reason.contains("offset 2") && reason.contains(".log"), "{reason}");
             let served: Vec<_> = log.records(0).map_while(Result::ok).map(|r| r.offset).collect();
             assert_eq!(served, [0, 1]);
-            let error = log.read(2, 1000).unwrap_err();
+            let error = log.read(2, 1000, Isolation::Uncommitted).unwrap_err();
             assert!(matches!(error, LogError::Damaged { offset: 2, .. }), "{error}");
             // Nobody who was further is told that the offset is out of range.
-            assert!(log.read(5, 1000).unwrap().batches.is_empty());
+            assert!(log.read(5, 1000, Isolation::Uncommitted).unwrap().batches.is_empty());
             let error = log.append(Batch::of("x").bytes(), NOW).unwrap_err();
             assert!(matches!(error, LogError::Stopped { .. }), "{error}");
         }
@@ -178,8 +178,8 @@ fn synced_bytes_that_are_missing_stop_the_log() {
         let reason = log.stopped().unwrap();
         assert!(reason.contains("had been synced"), "{reason}");
         assert_eq!(log.high_watermark(), 5);
-        assert!(log.read(4, 1000).is_err());
-        assert!(log.read(5, 1000).unwrap().batches.is_empty());
+        assert!(log.read(4, 1000, Isolation::Uncommitted).is_err());
+        assert!(log.read(5, 1000, Isolation::Uncommitted).unwrap().batches.is_empty());
         assert!(bench.open().stopped().is_some());
     }
 }

@@ -17,7 +17,10 @@ fn a_hundred_that_wait_share_a_few_syncs() {
     let mut all = std::pin::pin!(all);
     std::thread::sleep(Duration::from_millis(20));
     assert!((&mut all).now_or_never().is_none(), "acknowledged before it was synced");
-    assert!(log.read(0, 1000).unwrap().batches.is_empty(), "seen before it was synced");
+    assert!(
+        log.read(0, 1000, Isolation::Uncommitted).unwrap().batches.is_empty(),
+        "seen before it was synced"
+    );
     drop(syncing);
     for durable in futures::executor::block_on(all) {
         durable.unwrap();

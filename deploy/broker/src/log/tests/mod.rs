@@ -7,6 +7,7 @@ mod crashes;
 mod group_commit;
 mod producers;
 mod random;
+mod transactions;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::records::{
@@ -15,7 +16,7 @@ use kafka_protocol::records::{
 };
 use tempfile::TempDir;
 
-use super::{Appended, Fsync, Log, LogConfig, LogError, Syncer};
+use super::{Appended, Fsync, Isolation, Log, LogConfig, LogError, Syncer};
 
 /// A time, in milliseconds since 1970.
 const NOW: i64 = 1_760_000_000_000;
@@ -53,6 +54,11 @@ impl Batch {
 
     fn compressed(mut self, compression: Compression) -> Self {
         self.compression = compression;
+        self
+    }
+
+    fn in_transaction(mut self) -> Self {
+        self.transactional = true;
         self
     }
 

@@ -81,16 +81,8 @@ fn sequence_numbers_wrap() {
 }
 
 #[test]
-fn a_transactional_batch_is_refused_with_its_own_error() {
-    let mut sent = batch(1, 0, 0, 1);
-    sent.transactional = true;
-    let error = Bench::new().open().append(sent.bytes(), NOW).unwrap_err();
-    assert!(matches!(error, LogError::Transactional { producer_id: 1 }), "{error}");
-}
-
-#[test]
 fn producers_take_bounded_memory_and_expire() {
-    use crate::log::{batch::BatchHeader, producer::Producers};
+    use crate::log::{batch::BatchHeader, producer::Producers, transactions::Transactions};
     let mut producers = Producers::default();
     let mut header = BatchHeader::parse(&batch(1, 0, 0, 1).bytes()).unwrap();
     for id in 0..30_000 {
@@ -101,6 +93,6 @@ fn producers_take_bounded_memory_and_expire() {
     // The last ones are those that stay.
     assert!(producers.last_offsets().contains_key(&29_999));
     assert!(producers.last_offsets().contains_key(&21_000));
-    producers.expire(NOW + 24 * 3_600_000 + 29_990);
+    producers.expire(&Transactions::default(), NOW + 24 * 3_600_000 + 29_990);
     assert_eq!(producers.last_offsets().len(), 9);
 }

@@ -208,7 +208,7 @@ fn ten_thousand_damaged_batches_are_refused_or_stored_whole() {
             continue;
         };
         wait(&log, &appended).unwrap();
-        let read = log.read(appended.base_offset, 1).unwrap();
+        let read = log.read(appended.base_offset, 1, Isolation::Uncommitted).unwrap();
         let records = decode(&read.batches).unwrap();
         let offsets: Vec<i64> = records.iter().map(|record| record.offset).collect();
         let expected: Vec<i64> = (appended.base_offset..=appended.last_offset).collect();

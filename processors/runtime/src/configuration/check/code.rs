@@ -87,7 +87,7 @@ impl<'a> Checker<'a> {
 
     /// The field that a JSON pointer leads to, as far as the file goes, and where to point: at a
     /// scalar of one line, or at the name of what holds more.
-    fn follow(&self, section: &'a Entry, pointer: &str) -> (&'a Entry, Range<usize>) {
+    pub(super) fn follow(&self, section: &'a Entry, pointer: &str) -> (&'a Entry, Range<usize>) {
         let mut entry = section;
         let mut span = section.name_span.clone();
         let mut node = &section.value;

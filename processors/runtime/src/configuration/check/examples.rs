@@ -22,12 +22,11 @@ impl<'a> Checker<'a> {
                 self.wrong(entry.name_span.clone(), "unknown_topic", cause, hint);
                 continue;
             }
-            let read = |topic: &str, field| {
-                self.entries("processors")
-                    .iter()
-                    .any(|route| Self::named(&route.value, field) == Some(topic))
+            let processors = self.entries("processors");
+            let written = |topic: &str| {
+                processors.iter().any(|route| self.written_by(route).contains(&topic))
             };
-            if side == "expect" && !read(&entry.name, "to") {
+            if side == "expect" && !written(&entry.name) {
                 let cause =
                     format!("no processor writes `{}`: nothing is to be expected", entry.name);
                 self.wrong(entry.name_span.clone(), "nothing_expected", cause, "");

@@ -1,8 +1,9 @@
 //! How the routes hang together: cycles, topics that nothing uses, addresses taken twice.
 
 use super::{Checker, Shaped};
-use crate::configuration::document::Node;
+use crate::configuration::document::{Entry, Node};
 use crate::configuration::sections::{Admin, Http};
+use crate::outcomes::MaskPath;
 
 /// Settings of librdkafka that a file cannot change: what is promised rests on them, or they have
 /// fields of their own.
@@ -29,6 +30,7 @@ impl<'a> Checker<'a> {
     pub(super) fn check_unused(&mut self) {
         self.check_unused_topics();
         self.check_unused_connections();
+        self.check_unused_masks();
         let routes = ["sources", "processors", "sinks"];
         if routes.iter().all(|section| self.entries(section).is_empty()) {
             let cause = "the pipeline has no routes: it would do nothing";
@@ -37,12 +39,39 @@ impl<'a> Checker<'a> {
     }
 
     fn check_unused_connections(&mut self) {
-        let sinks = self.entries("sinks");
-        let used =
-            |name: &str| sinks.iter().any(|sink| Self::named(&sink.value, "to") == Some(name));
+        let (sources, sinks) = (self.entries("sources"), self.entries("sinks"));
+        let enrich = |route: &'a Entry| route.value.get("enrich").map(Node::entries);
+        let processors = self.entries("processors").iter();
+        let enriched = processors.filter_map(enrich).flatten();
+        let asked: Vec<_> = enriched.filter_map(|one| Self::named(&one.value, "lookup")).collect();
+        let used = |name: &str| {
+            let by_source = |source: &'a Entry| Self::named(&source.value, "from") == Some(name);
+            let by_sink = |sink: &'a Entry| Self::named(&sink.value, "to") == Some(name);
+            sources.iter().any(by_source) || sinks.iter().any(by_sink) || asked.contains(&name)
+        };
         for entry in self.entries("connections").iter().filter(|entry| !used(&entry.name)) {
             let cause = format!("nothing uses the connection `{}`", entry.name);
             self.warn(entry.name_span.clone(), "unused_connection", cause, "");
+        }
+    }
+
+    /// A mask that hides nothing is most likely misspelt. Where a topic declares no schema, anything
+    /// may be there.
+    fn check_unused_masks(&mut self) {
+        let schemas = self.contracts.values().map(|contract| contract.schema().map(schemas::kind));
+        let Some(kinds) = schemas.collect::<Option<Vec<_>>>() else { return };
+        let masks = self.root.get("outcomes").and_then(|outcomes| outcomes.get("mask"));
+        for mask in masks.map(Node::items).unwrap_or_default() {
+            let Some(path) = mask.text().and_then(|text| MaskPath::parse(text.as_str()).ok())
+            else {
+                continue;
+            };
+            if !kinds.iter().any(|kind| path.is_in(kind)) {
+                let cause = "no topic has a value at this path: nothing would be hidden";
+                let hint =
+                    "write the path as it is in the topics' schemas, such as .customer.email";
+                self.warn(mask.span.clone(), "unused_mask", cause, hint);
+            }
         }
     }
 
@@ -68,16 +97,16 @@ impl<'a> Checker<'a> {
     }
 
     fn check_unused_topics(&mut self) {
-        let used = |topic: &str| {
-            ["sources", "processors", "sinks"].iter().any(|section| {
-                self.entries(section).iter().any(|route| {
-                    let reads = Self::named(&route.value, "from") == Some(topic);
-                    let writes =
-                        *section != "sinks" && Self::named(&route.value, "to") == Some(topic);
-                    reads || writes
-                })
-            })
+        let ends = |section: &str, end: &str| -> Vec<&'a str> {
+            let routes = self.entries(section).iter();
+            routes.filter_map(|route| Self::named(&route.value, end)).collect()
         };
+        let processors = self.entries("processors").iter();
+        let written = processors.flat_map(|route| self.written_by(route)).collect();
+        let read = [ends("processors", "from"), ends("sinks", "from")].concat();
+        let held = self.held.iter().copied().collect();
+        let all: Vec<&'a str> = [ends("sources", "to"), written, read, held].concat();
+        let used = |topic: &str| all.contains(&topic);
         let unused: Vec<_> =
             self.entries("topics").iter().filter(|entry| !used(&entry.name)).collect();
         for entry in unused {

@@ -30,7 +30,7 @@ impl<'a> Checker<'a> {
         self.check_routes_alike();
     }
 
-    fn check_name(&mut self, noun: &str, name: &str, span: Range<usize>, hidden: bool) {
+    pub(super) fn check_name(&mut self, noun: &str, name: &str, span: Range<usize>, hidden: bool) {
         let starts = name.starts_with(|first: char| first.is_ascii_lowercase());
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
         if starts && name.chars().all(fits) && name.len() <= LONGEST {

@@ -49,7 +49,7 @@ impl<'a> Checker<'a> {
             }
         };
         let from = self.topic_of(&entry.value, "from");
-        if let Some(setup) = self.setup(&entry.name, from, None) {
+        if let Some(setup) = self.setup(&entry.name, from) {
             self.compile(&shaped.code, &Input::from(&setup));
         }
         if !shaped.sound {
@@ -72,9 +72,7 @@ impl<'a> Checker<'a> {
         connection: &Json,
         options: &Json,
     ) {
-        let catalogue = self.catalogue;
-        let declared = catalogue.sinks.iter().find(|sink| sink.name == connector);
-        let Some(sink) = declared else { return };
+        let Some(sink) = self.catalogue.sink(connector) else { return };
         let mut findings = Findings::default();
         match (sink.check)(connection.clone(), options.clone(), &mut findings) {
             Ok(()) => self.report(findings, entry, Some(field)),

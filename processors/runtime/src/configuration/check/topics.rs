@@ -1,5 +1,6 @@
 //! Topics: their schemas, and settings that make no sense together.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use serde_json::Value as Json;
@@ -58,7 +59,7 @@ impl<'a> Checker<'a> {
         serde_json::from_value(value.clone()).ok()
     }
 
-    fn contract(&mut self, topic: &'a Node) -> Contract {
+    pub(super) fn contract(&mut self, topic: &'a Node) -> Contract {
         let Some(node) = topic.get("schema") else { return Contract::Open };
         let Some(path) = node.text() else { return Contract::Broken };
         let full = self.file.folder().join(path.as_str());
@@ -124,11 +125,10 @@ impl<'a> Checker<'a> {
 
     /// A route writes by the schema that the topic declares. A processor can also take the one that a
     /// registry has, which is known only when it runs; a source reads what comes by it.
-    pub(super) fn check_written(&mut self, route: &'a Node, topic: &'a str, source: bool) {
+    pub(super) fn check_written(&mut self, span: Range<usize>, topic: &'a str, source: bool) {
         if !matches!(self.contracts.get(topic), Some(Contract::Open)) {
             return;
         }
-        let span = route.get("to").map_or(route.span.clone(), |node| node.span.clone());
         let hint = format!("give `{topic}` a `schema`, a file");
         if self.root.get("registry").is_some() && !source {
             let cause = format!(
@@ -162,6 +162,6 @@ impl<'a> Checker<'a> {
 }
 
 /// Where a field's value stands, or the name of its section.
-pub(super) fn span_of(entry: &Entry, field: &str) -> std::ops::Range<usize> {
+pub(super) fn span_of(entry: &Entry, field: &str) -> Range<usize> {
     entry.value.get(field).map_or(entry.name_span.clone(), |node| node.span.clone())
 }

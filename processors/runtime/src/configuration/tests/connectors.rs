@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
+use schemas::Path;
 use serde::Deserialize;
+use vrl::value::Kind;
 
 use crate::connector::{
-    Catalogue, Finding, Findings, Place, ProcessorConnector, ProcessorDeclaration, Setup,
+    Catalogue, Findings, Origin, Place, ProcessorConnector, ProcessorDeclaration, Setup,
     SinkConnector, SinkDeclaration, SourceConnector, SourceDeclaration,
 };
 use crate::expression::{self, Expression, Mapping, Program, Template};
@@ -19,7 +21,9 @@ pub fn catalogue() -> Catalogue {
     Catalogue {
         sources: vec![SourceDeclaration::of::<Webhook>(), SourceDeclaration::of::<Poll>()],
         processors: vec![ProcessorDeclaration::of::<Filter>(), ProcessorDeclaration::of::<Map>()],
+        lookups: Vec::new(),
         sinks: vec![SinkDeclaration::of::<Http>(), SinkDeclaration::of::<Tryton>()],
+        descriptions: None,
     }
 }
 
@@ -317,25 +321,18 @@ impl ProcessorConnector for Map {
     type Options = expression::Map;
 
     fn check(map: &expression::Map, setup: &Setup, findings: &mut Findings) {
-        let mapping = match map.compile(setup) {
-            Ok(mapping) => mapping,
-            Err(all) => {
-                findings.0.extend(all.into_iter().map(|one| one.finding(Place::Route, "")));
-                return;
-            }
-        };
-        let Some(output) = &setup.output_schema else { return };
-        for misfit in schemas::misfits(mapping.kind(), output, setup.input_schema.as_ref()) {
-            findings.0.push(Finding {
-                place: Place::Route,
-                pointer: String::new(),
-                span: mapping.assignment(&misfit.path),
-                warning: false,
-                code: "misfit",
-                cause: misfit.to_string(),
-                hint: None,
-            });
+        if let Err(all) = map.compile(setup) {
+            findings.0.extend(all.into_iter().map(|one| one.finding(Place::Route, "")));
         }
+    }
+
+    fn emits(map: &expression::Map, setup: &Setup) -> Option<Kind> {
+        map.compile(setup).ok().map(|mapping| mapping.kind().clone())
+    }
+
+    fn origin(map: &expression::Map, setup: &Setup, path: &Path) -> Option<Origin> {
+        let span = map.compile(setup).ok()?.assignment(path)?;
+        Some(Origin { pointer: String::new(), span: Some(span) })
     }
 
     fn build(map: expression::Map, setup: &Setup) -> Result<Box<dyn Processor>, Fault> {

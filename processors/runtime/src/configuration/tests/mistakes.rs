@@ -110,6 +110,14 @@ const MISTAKES: &[Mistake] = &[
             ),
         ],
     ),
+    (
+        "a_bad_mask",
+        &[("topics:\n", "outcomes: { mask: [.customer.emial, email, \"%key\"] }\ntopics:\n")],
+    ),
+    (
+        "a_misspelt_mask",
+        &[("topics:\n", "outcomes: { mask: [.customer.emial, .party.email] }\ntopics:\n")],
+    ),
     ("a_retention_that_ends_before_a_replay", &[("retention: 1y", "retention: 1d")]),
     ("a_topic_written_without_schema", &[("retention: 1y, schema: order.avsc", "retention: 1y")]),
     ("a_route_with_a_new_key", &[("    filter:", "    key: .party.code\n    filter:")]),

@@ -6,6 +6,7 @@ use super::{Code, Place, Validation, suggestion, types};
 use crate::configuration::document::{self, Content, Node};
 use crate::configuration::text::Text;
 use crate::options::{Listen, Period, Retention, Size, Start};
+use crate::outcomes::MaskPath;
 
 impl<'a> Validation<'a> {
     pub(super) fn read_scalar(
@@ -84,6 +85,7 @@ impl<'a> Validation<'a> {
             "period" => ("bad_period", Period::parse(text).err()),
             "size" => ("bad_size", Size::parse(text).err()),
             "retention" => ("bad_period", Retention::parse(text).err()),
+            "mask" => ("bad_path", MaskPath::parse(text).err()),
             "start" => ("bad_start", Start::parse(text).err()),
             "listen" => ("bad_address", Listen::parse(text).err()),
             _ => return,
@@ -188,7 +190,7 @@ pub(super) fn wanted(allowed: &[&str], schema: &Json) -> String {
         "retention" => "a length of time such as 1y, or forever",
         "start" => "beginning, now or a time",
         "listen" => "an address such as 127.0.0.1:8080",
-        "expression" => "an expression, a text in VRL",
+        "expression" | "own_expression" => "an expression, a text in VRL",
         _ => "",
     };
     if !of_format.is_empty() {

@@ -250,7 +250,7 @@ impl FunctionExpression for Call {
             Work::Sum => Ok(self.sum(ctx)?),
             Work::Whole => return Ok(self.operand(0, ctx)?.whole().map_err(failed)?.into()),
         };
-        Ok(number.map_err(failed)?.to_string().into())
+        Ok(number.map_err(failed)?.text().into())
     }
 
     fn type_def(&self, _: &TypeState) -> TypeDef {

@@ -127,7 +127,24 @@ impl Decimal {
 
     /// The number with exactly `scale` decimals.
     pub(super) fn round(&self, scale: i64, mode: RoundingMode) -> Outcome {
-        Self::bounded(self.big().with_scale_round(checked_scale(scale)?, mode))
+        let wanted = checked_scale(scale)?;
+        if let (Self::Small { unscaled, scale }, Ok(to)) = (self, u32::try_from(wanted))
+            && let Some(unscaled) = rescaled(*unscaled, *scale, to, mode)
+        {
+            return Ok(Self::Small { unscaled, scale: to });
+        }
+        Self::bounded(self.big().with_scale_round(wanted, mode))
+    }
+
+    /// Its text: digits with a point where the scale says, without exponent.
+    pub(super) fn text(&self) -> String {
+        let short = match self {
+            Self::Small { unscaled, scale } => i64::try_from(*unscaled)
+                .ok()
+                .and_then(|number| schemas::short_decimal(number, *scale as usize)),
+            Self::Big(_) => None,
+        };
+        short.unwrap_or_else(|| self.to_string())
     }
 
     pub(super) fn negate(&self) -> Self {
@@ -172,6 +189,27 @@ impl Decimal {
     }
 }
 
+/// The integer `unscaled` × 10^-`from` at another scale; nothing where an i128 is too small for the way.
+fn rescaled(unscaled: i128, from: u32, to: u32, mode: RoundingMode) -> Option<i128> {
+    if to >= from {
+        return unscaled.checked_mul(10_i128.checked_pow(to - from)?);
+    }
+    let unit = 10_i128.checked_pow(from - to)?;
+    let (quotient, rest) = (unscaled / unit, unscaled % unit);
+    // How far the rest is, and how far it is from the next: neither can overflow.
+    let half = rest.abs().cmp(&(unit - rest.abs()));
+    let away = match mode {
+        RoundingMode::Down => false,
+        RoundingMode::Up => rest != 0,
+        RoundingMode::Ceiling => rest > 0,
+        RoundingMode::Floor => rest < 0,
+        RoundingMode::HalfDown => half.is_gt(),
+        RoundingMode::HalfUp => half.is_ge(),
+        RoundingMode::HalfEven => half.is_gt() || (half.is_eq() && quotient % 2 != 0),
+    };
+    Some(if away { quotient + rest.signum() } else { quotient })
+}
+
 fn checked_scale(scale: i64) -> Result<i64, Failure> {
     if (0..=MOST_DIGITS).contains(&scale) { Ok(scale) } else { Err(Failure::Scale(scale)) }
 }
@@ -191,9 +229,14 @@ impl Display for Decimal {
             Self::Small { unscaled, scale } => {
                 let scale = *scale as usize;
                 let sign = if *unscaled < 0 { "-" } else { "" };
-                let digits = format!("{:0>1$}", unscaled.unsigned_abs(), scale + 1);
-                let (whole, fraction) = digits.split_at(digits.len() - scale);
-                write!(f, "{sign}{whole}.{fraction}")
+                let digits = unscaled.unsigned_abs().to_string();
+                match digits.len().checked_sub(scale).filter(|whole| *whole > 0) {
+                    Some(whole) => {
+                        let (whole, fraction) = digits.split_at(whole);
+                        write!(f, "{sign}{whole}.{fraction}")
+                    }
+                    None => write!(f, "{sign}0.{digits:0>scale$}"),
+                }
             }
         }
     }
@@ -286,6 +329,7 @@ mod tests {
             ),
         ] {
             assert_eq!(number(given).to_string(), shown, "{given}");
+            assert_eq!(number(given).text(), shown, "{given}");
         }
     }
 
@@ -359,6 +403,8 @@ mod tests {
             for (mode, expected) in modes.into_iter().zip(expected) {
                 let rounded = number(given).round(2, mode).unwrap().to_string();
                 assert_eq!(rounded, expected, "{given} {mode:?}");
+                let big = Decimal::Big(number(given).big()).round(2, mode).unwrap().to_string();
+                assert_eq!(big, expected, "{given} {mode:?}, not the small form");
                 // A quotient that is the same number rounds the same way.
                 let quotient = number(given).divide(&number("1.000"), 2, mode).unwrap();
                 assert_eq!(quotient.to_string(), expected, "{given} / 1 {mode:?}");

@@ -1,0 +1,286 @@
+//! `passerelle dead-letters retry`.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use engine::dead_letters::{
+    Archive, Decision, Entry, Filed, JOURNAL_TOPIC, Letter, Origin, Standing,
+};
+use engine::kafka::{Cluster, Follower};
+use engine::options::Period;
+
+use super::arguments::Retry;
+use super::selection::Chosen;
+use super::{Journal, Opened, decision, letters, read};
+use crate::failure::{Failure, Outcome};
+
+/// One that has come back this often is refused: it would only come back again.
+const RETURNS: u32 = 3;
+/// How many are asked for at once: the running route holds them in memory.
+const WINDOW: usize = 200;
+/// How many may be asked for without waiting.
+const MOST_UNWATCHED: usize = 1_000;
+/// How long one look into the journal lasts.
+const LOOK: Duration = Duration::from_millis(100);
+/// How many of the reasons are shown.
+const SHOWN: usize = 10;
+
+/// Has the running route try dead letters again.
+pub async fn run(options: Retry) -> Outcome {
+    let timeout = Period::parse(&options.timeout)
+        .map_err(|error| Failure::new(format!("`--timeout {}`: {error}.", options.timeout)))?;
+    let Opened { cluster, archive, .. } = options.of.open().await?;
+    let chosen = choose(&options, &archive)?;
+    let (chosen, refused) = sift(&options, &cluster, &archive, chosen).await?;
+    for reason in refused.iter().take(SHOWN) {
+        eprintln!("{reason}");
+    }
+    if refused.len() > SHOWN {
+        eprintln!("{} more are refused.", refused.len() - SHOWN);
+    }
+    if options.dry_run {
+        say!("{} would be tried again.", letters(chosen.len()));
+        return Ok(code(refused.is_empty()));
+    }
+    if chosen.is_empty() {
+        return Err(Failure::new("Nothing is left to be tried again."));
+    }
+    if options.no_wait && chosen.len() > MOST_UNWATCHED {
+        return Err(Failure::new(format!(
+            "{} are too many without waiting: leave out --no-wait, or select at most \
+             {MOST_UNWATCHED}.",
+            chosen.len()
+        )));
+    }
+    let mut retrial = Retrial {
+        journal: Journal::open(&cluster)?,
+        route: archive.route.clone(),
+        decision: decision(options.reason.clone()),
+        out_of_order: options.out_of_order,
+        results: BTreeMap::new(),
+    };
+    if options.no_wait {
+        for filed in &chosen {
+            retrial.ask(filed).await?;
+        }
+        say!("{} will be tried again by the running route.", letters(chosen.len()));
+        return Ok(code(refused.is_empty()));
+    }
+    let parked = chosen.iter().any(|filed| filed.is_parked());
+    let first: Vec<Filed> = chosen.into_iter().cloned().collect();
+    retrial.run(&cluster, archive.journal_end, first, timeout.0).await?;
+    if parked {
+        retrial.free_keys(&cluster, timeout.0).await?;
+    }
+    Ok(code(retrial.report() && refused.is_empty()))
+}
+
+fn code(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The selected letters and, of parked keys, all that are parked: they go in order or not at all.
+fn choose<'a>(options: &Retry, archive: &'a Archive) -> Result<Vec<&'a Filed>, Failure> {
+    let selected = Chosen::read(&options.selection)?.among(archive);
+    if selected.is_empty() {
+        return Err(Failure::new(format!(
+            "No open dead letter of `{}` is selected.",
+            archive.route
+        )));
+    }
+    if options.out_of_order {
+        return Ok(selected);
+    }
+    let keys: HashSet<_> =
+        selected.iter().filter(|filed| filed.is_parked()).map(|filed| key_of(filed)).collect();
+    let places: HashSet<&Origin> = selected.iter().map(|filed| &filed.letter.origin).collect();
+    let chosen: Vec<&Filed> = archive
+        .open()
+        .filter(|filed| {
+            places.contains(&filed.letter.origin)
+                || (filed.is_parked() && keys.contains(&key_of(filed)))
+        })
+        .collect();
+    if chosen.len() > selected.len() {
+        let more = chosen.len() - selected.len();
+        say!("{} of the same parked keys are tried again with them.", letters(more));
+    }
+    Ok(chosen)
+}
+
+fn key_of(filed: &Filed) -> (i32, Option<&[u8]>) {
+    (filed.letter.origin.partition, filed.letter.event.key.as_deref())
+}
+
+/// Takes out those that are refused, each with its reason. If one of a parked key is refused, so are
+/// those behind it.
+async fn sift<'a>(
+    options: &Retry,
+    cluster: &Cluster,
+    archive: &'a Archive,
+    chosen: Vec<&'a Filed>,
+) -> Result<(Vec<&'a Filed>, Vec<String>), Failure> {
+    let overtaken = match options.out_of_order {
+        true => HashSet::new(),
+        false => tokio::task::block_in_place(|| archive.overtaken(cluster, &chosen))?,
+    };
+    let (mut taken, mut refused, mut shut) = (Vec::new(), Vec::new(), HashSet::new());
+    for filed in chosen {
+        let Letter { event, origin, is_event, .. } = &filed.letter;
+        let id = event.id();
+        let returned = filed.entry.as_ref().map_or(0, |entry| entry.returned);
+        let reason = if filed.is_retried() {
+            format!("{id} is being tried again already.")
+        } else if !is_event {
+            format!(
+                "{id} is not an event of a topic: its source could not read it. Have it sent again, \
+                 or discard it."
+            )
+        } else if returned >= RETURNS && !options.again {
+            format!(
+                "{id} has come back {returned} times: mend its cause ({}), then add --again.",
+                filed.cause().0
+            )
+        } else if overtaken.contains(origin) {
+            format!(
+                "{id} is refused: later events of its key have been delivered since, or may have \
+                 been. Add --out-of-order if that does no harm."
+            )
+        } else if !options.out_of_order && shut.contains(&key_of(filed)) {
+            format!("{id} waits for the one before it.")
+        } else {
+            taken.push(filed);
+            continue;
+        };
+        if filed.is_parked() {
+            shut.insert(key_of(filed));
+        }
+        refused.push(reason);
+    }
+    Ok((taken, refused))
+}
+
+/// Letters that are tried again, and what became of each.
+struct Retrial {
+    journal: Journal,
+    route: String,
+    decision: Decision,
+    out_of_order: bool,
+    results: BTreeMap<Origin, Entry>,
+}
+
+impl Retrial {
+    async fn ask(&self, filed: &Filed) -> Result<(), Failure> {
+        let entry = filed.next_entry(&self.route);
+        let entry = entry.retried(&filed.letter, self.decision.clone(), self.out_of_order);
+        self.journal.write(&entry).await
+    }
+
+    /// Asks for letters, in their order, and waits until each is delivered or comes back.
+    async fn run(
+        &mut self,
+        cluster: &Cluster,
+        from: i64,
+        asked: Vec<Filed>,
+        timeout: Duration,
+    ) -> Result<(), Failure> {
+        let mut follower =
+            tokio::task::block_in_place(|| Follower::open(cluster, JOURNAL_TOPIC, 0, from))?;
+        let mut left: VecDeque<Filed> = asked.into();
+        let (mut waiting, mut last) = (HashSet::new(), Instant::now());
+        while !(left.is_empty() && waiting.is_empty()) {
+            while waiting.len() < WINDOW
+                && let Some(filed) = left.pop_front()
+            {
+                self.ask(&filed).await?;
+                waiting.insert(filed.letter.origin);
+            }
+            let record = tokio::task::block_in_place(|| follower.next(LOOK))?;
+            let Some(entry) = record.as_ref().and_then(Entry::read) else {
+                if last.elapsed() > timeout {
+                    return Err(self.in_vain(waiting.len(), left.len()));
+                }
+                continue;
+            };
+            let is_news = entry.route == self.route
+                && !matches!(entry.standing, Standing::Retrying { .. })
+                && waiting.remove(&entry.origin);
+            if is_news {
+                last = Instant::now();
+                self.results.insert(entry.origin.clone(), entry);
+            }
+        }
+        Ok(())
+    }
+
+    fn in_vain(&self, waiting: usize, unasked: usize) -> Failure {
+        self.report();
+        let unasked = match unasked {
+            0 => String::new(),
+            count => format!(" {} were not asked for yet.", letters(count)),
+        };
+        Failure::new(format!(
+            "Nothing has become of {} in that time: they stay asked for, and the route tries them \
+             once it can. Does it run, and does its target answer? See `passerelle status`.{unasked}",
+            letters(waiting)
+        ))
+    }
+
+    /// What was parked behind them meanwhile is tried again too, until their keys are free.
+    async fn free_keys(&mut self, cluster: &Cluster, timeout: Duration) -> Result<(), Failure> {
+        loop {
+            let archive = read(cluster, self.route.clone()).await?;
+            let keys: HashSet<_> = self
+                .results
+                .values()
+                .filter(|entry| {
+                    entry.parked && matches!(entry.standing, Standing::Delivered { .. })
+                })
+                .map(|entry| (entry.origin.partition, entry.key.as_deref()))
+                .collect();
+            let parked = archive.open().filter(|filed| {
+                filed.is_parked() && !filed.is_retried() && keys.contains(&key_of(filed))
+            });
+            let more: Vec<Filed> = parked
+                .filter(|filed| !self.results.contains_key(&filed.letter.origin))
+                .cloned()
+                .collect();
+            if more.is_empty() {
+                return Ok(());
+            }
+            say!("{} were parked behind them meanwhile.", letters(more.len()));
+            self.run(cluster, archive.journal_end, more, timeout).await?;
+        }
+    }
+
+    /// Says what became of them; true if all are delivered.
+    fn report(&self) -> bool {
+        let (mut delivered, mut returned, mut waiting) = (0, Vec::new(), 0);
+        for entry in self.results.values() {
+            match &entry.standing {
+                Standing::Delivered { .. } => delivered += 1,
+                Standing::Returned { cause, message } => {
+                    returned.push(format!("{} came back: {message} ({cause})", entry.id));
+                }
+                _ => waiting += 1,
+            }
+        }
+        if delivered > 0 {
+            say!("{} delivered.", letters(delivered));
+        }
+        for line in returned.iter().take(SHOWN) {
+            say!("{line}");
+        }
+        if returned.len() > SHOWN {
+            say!("{} more came back.", returned.len() - SHOWN);
+        }
+        if waiting > 0 {
+            say!(
+                "{} of their keys were not tried: they stay in order behind them.",
+                letters(waiting)
+            );
+        }
+        returned.is_empty() && waiting == 0
+    }
+}

@@ -1,0 +1,194 @@
+//! Parked keys, and dead letters that are tried again, against brokers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::world::{Target, World, id_of, quick, until};
+use engine::dead_letters::{Archive, Decision, Entry, Filed, Standing};
+use engine::positions::Start;
+use engine::runtime::{OnError, SinkOptions};
+use engine::{Delivery, Fault};
+
+fn parking() -> SinkOptions {
+    SinkOptions { on_error: OnError::ParkKey, start: Some(Start::Beginning), ..quick() }
+}
+
+/// Takes everything but the thing 2 while it is broken.
+fn target() -> (Target, Arc<AtomicBool>) {
+    let broken = Arc::new(AtomicBool::new(true));
+    let is_broken = Arc::clone(&broken);
+    let target = Target::new(move |event, _| match id_of(event) {
+        2 if is_broken.load(Ordering::Relaxed) => Err(Fault::data("http_422", "no such product")),
+        _ => Ok(Delivery::default()),
+    });
+    (target, broken)
+}
+
+async fn archive(world: &World) -> Archive {
+    let (cluster, route) = (world.cluster.clone(), format!("{}/sink", world.pipeline));
+    tokio::task::spawn_blocking(move || Archive::read(&cluster, &route).unwrap()).await.unwrap()
+}
+
+/// Waits until this many dead letters are open.
+async fn open_letters(world: &World, count: usize) -> Vec<Filed> {
+    until(&format!("{count} open dead letters"), || {
+        let open: Vec<Filed> =
+            futures::executor::block_on(archive(world)).open().cloned().collect();
+        (open.len() == count && !open.iter().any(Filed::is_retried)).then_some(open)
+    })
+    .await
+}
+
+fn causes(letters: &[Filed]) -> Vec<&str> {
+    letters.iter().map(|filed| filed.cause().0).collect()
+}
+
+/// Asks for these letters to be tried again, as an operator does.
+async fn retry(world: &World, letters: &[Filed]) {
+    let route = format!("{}/sink", world.pipeline);
+    for filed in letters {
+        let decision = Decision { by: "ada".into(), at: 0, reason: None };
+        let entry = filed.next_entry(&route).retried(&filed.letter, decision, false);
+        world.send(&entry.record().unwrap()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_key_waits_in_the_dead_letters_and_others_pass() {
+    let world = World::new("park").await;
+    let (target, broken) = target();
+    world.create_topics(2).await;
+    world.write_things(0..12, 4).await;
+    let engine = world.run(world.plan_with_sink(2, target.clone(), parking())).await;
+    let letters = open_letters(&world, 3).await;
+    assert_eq!(causes(&letters), ["http_422", "behind", "behind"]);
+    assert!(
+        letters[1].letter.message.starts_with(&format!("behind {}", letters[0].letter.event.id()))
+    );
+    target.until_taken(9).await;
+    let status = engine.statuses().remove(0);
+    assert_eq!((status.parked_keys, status.lag_events), (1, 0));
+    engine.shutdown().await;
+
+    // Another process knows what is parked before it delivers anything.
+    world.write_things(12..16, 4).await;
+    broken.store(false, Ordering::Relaxed);
+    let engine = world.run(world.plan_with_sink(2, target.clone(), parking())).await;
+    let letters = open_letters(&world, 4).await;
+    assert_eq!(causes(&letters), ["http_422", "behind", "behind", "behind"]);
+    target.until_taken(12).await;
+
+    retry(&world, &letters).await;
+    target.until_taken(16).await;
+    world.write_things(16..20, 4).await;
+    target.until_taken(20).await;
+    open_letters(&world, 0).await;
+    engine.shutdown().await;
+    target.assert_all_in_order(0..20);
+    assert_eq!(target.taken.lock().unwrap().len(), 20, "nothing twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_comes_back_keeps_its_key_parked() {
+    let world = World::new("come-back").await;
+    let (target, broken) = target();
+    world.create_topics(1).await;
+    world.write_things(0..8, 4).await;
+    let engine = world.run(world.plan_with_sink(1, target.clone(), parking())).await;
+    retry(&world, &open_letters(&world, 2).await).await;
+    let letters = until("it comes back", || {
+        let open: Vec<Filed> =
+            futures::executor::block_on(archive(&world)).open().cloned().collect();
+        let returned = open.iter().any(|filed| filed.entry.as_ref().unwrap().returned == 1);
+        (returned && !open.iter().any(Filed::is_retried)).then_some(open)
+    })
+    .await;
+    let standings: Vec<_> =
+        letters.iter().map(|filed| &filed.entry.as_ref().unwrap().standing).collect();
+    assert!(matches!(standings[0], Standing::Returned { cause, .. } if cause == "http_422"));
+    assert_eq!(standings[1], &Standing::Parked, "it was not tried");
+    assert_eq!(world.dead_letters().await.len(), 2, "no second letter of the same event");
+    world.write_things(10..11, 4).await;
+    let letters = open_letters(&world, 3).await;
+    assert_eq!(causes(&letters), ["http_422", "behind", "behind"]);
+    broken.store(false, Ordering::Relaxed);
+    retry(&world, &letters).await;
+    target.until_taken(9).await;
+    open_letters(&world, 0).await;
+    engine.shutdown().await;
+    let of_key: Vec<i64> = target.ids().into_iter().filter(|id| id % 4 == 2).collect();
+    assert_eq!(of_key, [2, 6, 10]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_key_is_free_again_and_its_order_never_breaks() {
+    let world = World::new("busy-key").await;
+    let (target, broken) = target();
+    world.create_topics(1).await;
+    world.write_things(0..4, 1).await;
+    let engine = world.run(world.plan_with_sink(1, target.clone(), parking())).await;
+    open_letters(&world, 2).await;
+    broken.store(false, Ordering::Relaxed);
+    let writing = world.write_things(4..150, 1);
+    let retrying = async {
+        loop {
+            let open: Vec<Filed> = archive(&world).await.open().cloned().collect();
+            let asked: Vec<Filed> =
+                open.iter().filter(|filed| !filed.is_retried()).cloned().collect();
+            retry(&world, &asked).await;
+            if open.is_empty() {
+                break;
+            }
+        }
+    };
+    futures::join!(writing, retrying);
+    target.until_taken(150).await;
+    engine.shutdown().await;
+    target.assert_all_in_order(0..150);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn discarding_the_first_leaves_the_key_parked_until_the_others_are_settled() {
+    let world = World::new("discard").await;
+    let (target, _) = target();
+    world.create_topics(1).await;
+    world.write_things(0..8, 4).await;
+    let engine = world.run(world.plan_with_sink(1, target.clone(), parking())).await;
+    let letters = open_letters(&world, 2).await;
+    let discarded = letters[0].next_entry("").becomes(Standing::Discarded);
+    world.send(&discarded.record().unwrap()).await;
+    let left = open_letters(&world, 1).await;
+    retry(&world, &left).await;
+    target.until_taken(7).await;
+    world.write_things(10..11, 4).await;
+    target.until_taken(8).await;
+    engine.shutdown().await;
+    let of_key: Vec<i64> = target.ids().into_iter().filter(|id| id % 4 == 2).collect();
+    assert_eq!(of_key, [6, 10]);
+    let archive = archive(&world).await;
+    let standing = |filed: &Filed| filed.entry.clone().map(|entry: Entry| entry.standing);
+    assert!(archive.letters.values().any(|filed| standing(filed) == Some(Standing::Discarded)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_whose_key_has_gone_on_is_known_as_overtaken() {
+    let world = World::new("overtaken").await;
+    let (target, _) = target();
+    world.create_topics(1).await;
+    world.write_things(0..8, 4).await;
+    world.write("in", Some("alone"), Some(bytes::Bytes::from_static(b"junk"))).await;
+    let options = SinkOptions { start: Some(Start::Beginning), ..quick() };
+    let engine = world.run(world.plan_with_sink(1, target.clone(), options)).await;
+    let letters = open_letters(&world, 2).await;
+    target.until_taken(7).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let (archive, cluster) = (archive(&world).await, world.cluster.clone());
+    let overtaken = tokio::task::spawn_blocking(move || {
+        let chosen: Vec<&Filed> = archive.open().collect();
+        archive.overtaken(&cluster, &chosen).unwrap()
+    });
+    let overtaken = overtaken.await.unwrap();
+    assert_eq!(overtaken.into_iter().collect::<Vec<_>>(), [letters[0].letter.origin.clone()]);
+    engine.shutdown().await;
+}

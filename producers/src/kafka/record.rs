@@ -1,0 +1,106 @@
+//! A record of theirs as one of our events.
+
+use std::sync::Arc;
+
+use engine::clock::unix_millis;
+use engine::codec::{Decoders, Decoding};
+use engine::expression::Program;
+use engine::{Draft, Event, Fault, Value, event};
+use schemas::Schema;
+use schemas::registry::Registry;
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use super::{Form, KafkaOptions};
+
+/// How records are read.
+pub(super) struct Reading {
+    form: Form,
+    schema: Schema,
+    id_header: Option<String>,
+    key: Option<Program>,
+    /// Those of their registry.
+    decoding: Option<Mutex<Decoding>>,
+}
+
+impl Reading {
+    /// # Errors
+    /// A `Config` fault when the registry cannot be one.
+    pub fn new(
+        options: &KafkaOptions,
+        schema: Schema,
+        key: Option<Program>,
+    ) -> Result<Self, Fault> {
+        let registry = options.registry.as_ref().filter(|_| options.value == Form::Avro);
+        let registry = registry.map(|registry| Registry::new(registry.config())).transpose();
+        let registry = registry.map_err(|error| Fault::config("registry", format!("{error}.")))?;
+        let decoding = registry.map(|registry| {
+            let decoders = Arc::new(Decoders::new(&registry, Some(&schema)));
+            Mutex::new(decoders.view())
+        });
+        let (form, id_header) = (options.value, options.id_header.clone());
+        Ok(Self { form, schema, id_header, key, decoding })
+    }
+
+    /// The event's id.
+    pub fn id(&self, record: &Event) -> String {
+        let named = self.id_header.as_deref().and_then(|name| record.headers.text(name));
+        named.map_or_else(|| record.id(), str::to_owned)
+    }
+
+    /// # Errors
+    /// A `Data` fault when it is not what it is to be; a `Remote` one when their registry is away.
+    pub async fn draft(&self, record: &Event) -> Result<Draft, Fault> {
+        if let Some(name) =
+            self.id_header.as_ref().filter(|name| record.headers.get(name).is_none())
+        {
+            let message = format!("The record has no header `{name}`, which holds its id.");
+            return Err(Fault::data("id_missing", message));
+        }
+        let value = self.value(record).await?;
+        let text = |name: &str| record.headers.text(name).map(str::to_owned);
+        let said = record.headers.text(event::CE_TIME);
+        let time = said.and_then(|time| chrono::DateTime::parse_from_rfc3339(time).ok());
+        Ok(Draft {
+            id: self.id(record),
+            kind: text(event::CE_TYPE),
+            time: Some(time.map_or(record.timestamp, |time| time.timestamp_millis())),
+            traceparent: text(event::TRACEPARENT),
+            received: unix_millis(),
+            key: self.key(record, value.as_ref())?,
+            value,
+        })
+    }
+
+    async fn value(&self, record: &Event) -> Result<Option<Value>, Fault> {
+        let Some(payload) = &record.payload else { return Ok(None) };
+        let json = match (self.form, &self.decoding) {
+            (Form::Avro, Some(decoding)) => {
+                return decoding.lock().await.decode(payload).await.map(Some);
+            }
+            (Form::Text, _) => {
+                let text = std::str::from_utf8(payload).map_err(|error| {
+                    Fault::data("text_invalid", format!("The value is no UTF-8: {error}."))
+                })?;
+                json!({ "text": text }).to_string().into_bytes()
+            }
+            _ => payload.to_vec(),
+        };
+        let read = schemas::json::read(&self.schema, &json);
+        let read = read.map_err(|error| Fault::data("json_invalid", format!("{error}.")))?;
+        Ok(Some(read.value))
+    }
+
+    /// Our key; theirs when none is written, and for deletions, of which nothing else is known.
+    fn key(&self, record: &Event, value: Option<&Value>) -> Result<Option<String>, Fault> {
+        if let (Some(program), Some(value)) = (&self.key, value) {
+            let given = program.run(record, value)?;
+            return Ok((!given.is_null()).then(|| given.to_string_lossy().into_owned()));
+        }
+        let Some(key) = &record.key else { return Ok(None) };
+        let text = std::str::from_utf8(key).map_err(|_| {
+            Fault::data("key_invalid", "The key is no UTF-8: write one with `key:`.")
+        })?;
+        Ok(Some(text.to_owned()))
+    }
+}

@@ -1,0 +1,1 @@
+//! The benches are the package: this library is empty.

@@ -1,0 +1,73 @@
+//! Webhooks as fast as they are answered, and the server that answers at once.
+
+use std::{
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{Router, body::Bytes, http::StatusCode, routing::post};
+use tokio::{net::TcpListener, task::JoinSet};
+
+use crate::{
+    arguments::Arguments,
+    http::{Connection, Url},
+    orders::Orders,
+    quantiles::quantiles,
+};
+
+/// The HTTP server that Passerelle's webhooks use, answering at once: what they can reach at most.
+pub async fn answer(arguments: &mut Arguments) {
+    let port: u16 = arguments.word().parse().unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+    let accept = |_body: Bytes| async { (StatusCode::OK, r#"{"id":"","duplicate":false}"#) };
+    axum::serve(listener, Router::new().route("/{*path}", post(accept))).await.unwrap();
+}
+
+/// Calls, each connection one after another.
+pub async fn call(arguments: &mut Arguments) {
+    let url = Url::new(&arguments.word());
+    let (calls, connections): (u64, u64) =
+        (arguments.option("calls"), arguments.option("connections"));
+    // So that no two runs on one topic send the same order.
+    let first: u64 = arguments.option_or("first", 0);
+    let orders = Arc::new(Orders::new(arguments.option("bytes"), arguments.option("keys")));
+    let next = Arc::new(AtomicU64::new(first));
+    let started = Instant::now();
+    let mut tasks = JoinSet::new();
+    for _ in 0..connections {
+        let (url, orders, next) = (url.clone(), Arc::clone(&orders), Arc::clone(&next));
+        tasks.spawn(async move {
+            let mut connection = Connection::open(&url.address).await.unwrap();
+            let (mut taken, mut refused) = (Vec::<Duration>::new(), 0_u64);
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= first + calls {
+                    return (taken, refused);
+                }
+                let body = orders.json(number);
+                let sent = Instant::now();
+                match connection.post(&url, &body).await.unwrap() {
+                    200..300 => taken.push(sent.elapsed()),
+                    _ => refused += 1,
+                }
+            }
+        });
+    }
+    let (mut taken, mut refused) = (Vec::new(), 0);
+    while let Some(done) = tasks.join_next().await {
+        let (durations, not) = done.unwrap();
+        taken.extend(durations);
+        refused += not;
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let rate = taken.len() as f64 / seconds;
+    let answered = quantiles(taken);
+    println!(
+        "{}",
+        serde_json::json!({ "seconds": seconds, "rate": rate, "refused": refused, "answered": answered })
+    );
+}
