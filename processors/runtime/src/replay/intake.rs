@@ -1,5 +1,6 @@
 //! What of a topic a replay takes in: its ranges, and nothing beyond them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;

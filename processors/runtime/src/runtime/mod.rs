@@ -15,7 +15,7 @@ use crate::kafka::{Admin, Measured, Producer, Urgency};
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::positions::Accept;
 use crate::state::{RouteStatus, State, StateOf, States};
-use crate::{Fault, ShutdownTrigger, clock, outcomes};
+use crate::{Fault, ShutdownTrigger, outcomes};
 
 pub use plan::{
     Backoff, Deduplicate, KeyOf, MaxAhead, OnError, Plan, ProcessorRoute, Promise, SinkOptions,
