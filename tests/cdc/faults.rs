@@ -5,7 +5,7 @@ use crate::endtoend::until;
 use crate::server::Server;
 use crate::{events, folder, items, settled, streaming};
 
-async fn waits(folder: &Folder, expected: &[&str]) {
+pub async fn waits(folder: &Folder, expected: &[&str]) {
     let says = async || {
         let status = folder.ask(&["status"]).await.stdout;
         expected.iter().all(|expected| status.contains(expected)).then_some(())

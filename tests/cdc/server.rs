@@ -36,7 +36,12 @@ impl Server {
         Some(Self { config: url.parse().unwrap(), directory })
     }
 
-    /// The same; without it the test says loudly that it did not run.
+    /// The one at this URL.
+    pub fn at(url: &str) -> Self {
+        Self { config: url.parse().unwrap(), directory: None }
+    }
+
+    /// The one of the environment; without it the test says loudly that it did not run.
     pub fn find() -> Option<Self> {
         let found = Self::of_environment();
         if found.is_none() {

@@ -25,6 +25,15 @@ struct Route {
     lag_seconds: f64,
     parked_keys: i64,
     open_dead_letters: Option<i64>,
+    progress: Option<Progress>,
+}
+
+/// What a source reads that was there before it began.
+#[derive(Deserialize)]
+struct Progress {
+    table: String,
+    rows: u64,
+    about: Option<u64>,
 }
 
 /// What became of the files when they were last read.
@@ -94,6 +103,10 @@ fn show(shown: &Route, width: usize) {
     if let Some(reason) = reason {
         let next_try = shown.next_try.map(next_try).unwrap_or_default();
         say!("{:width$}    {reason}{next_try}", "");
+    }
+    if let Some(Progress { table, rows, about }) = &shown.progress {
+        let about = about.map(|about| format!(" of about {about}")).unwrap_or_default();
+        say!("{:width$}    reads the rows of {table}: {rows}{about}", "");
     }
     let (letters, keys) = (shown.open_dead_letters.unwrap_or_default(), shown.parked_keys);
     let plural = |count: i64, word: &str| match count {

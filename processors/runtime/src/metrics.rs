@@ -9,6 +9,7 @@ use prometheus::{
 };
 
 use crate::Fault;
+use crate::publisher::Progress;
 use crate::state::State;
 
 const LABELS: [&str; 2] = ["pipeline", "route"];
@@ -35,6 +36,8 @@ struct Families {
     lag_seconds: GaugeVec,
     in_flight: IntGaugeVec,
     state: IntGaugeVec,
+    snapshot_rows: IntGaugeVec,
+    snapshot_rows_expected: IntGaugeVec,
     latency: HistogramVec,
     age: HistogramVec,
 }
@@ -182,6 +185,16 @@ impl Families {
                 "1 for the state that the route is in.",
                 &["pipeline", "route", "state"],
             )?,
+            snapshot_rows: gauge(
+                "passerelle_snapshot_rows",
+                "Rows read of a table as it was before the source began.",
+                &["pipeline", "route", "table"],
+            )?,
+            snapshot_rows_expected: gauge(
+                "passerelle_snapshot_rows_expected",
+                "How many there are, as the database estimates.",
+                &["pipeline", "route", "table"],
+            )?,
             latency: histogram(
                 "passerelle_latency_seconds",
                 "From the receipt by Passerelle to the target's answer.",
@@ -259,6 +272,19 @@ impl RouteMetrics {
         self.latency.observe(seconds(received));
         if let Some(happened) = happened {
             self.age.observe(seconds(happened));
+        }
+    }
+
+    /// Notes how far a source has come with the rows of a table.
+    pub fn progressed(&self, progress: &Progress) {
+        let [pipeline, route] = &self.labels;
+        let labels = [pipeline.as_str(), route, &progress.table];
+        let gauge = |gauge: &IntGaugeVec, rows: u64| {
+            gauge.with_label_values(&labels).set(i64::try_from(rows).unwrap_or(i64::MAX));
+        };
+        gauge(&self.families.snapshot_rows, progress.rows);
+        if let Some(about) = progress.about {
+            gauge(&self.families.snapshot_rows_expected, about);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::dead_letters::DeadLetters;
 use crate::kafka::{Cluster, Producer, ReadFrom, Reader, Record, blocking};
 use crate::metrics::RouteMetrics;
 use crate::outcomes::{RouteOutcomes, Subject, What};
-use crate::publisher::{Outlet, Placed, Rejected};
+use crate::publisher::{Outlet, Placed, Progress, Rejected};
 use crate::state::{State, StateOf};
 use crate::{Draft, Event, Fault, Headers, event};
 
@@ -176,6 +176,13 @@ impl Outlet for TopicOutlet {
 
     fn ready(&self) {
         self.state.set(State::Running);
+    }
+
+    fn progress(&self, progress: Option<Progress>) {
+        if let Some(progress) = &progress {
+            self.metrics.progressed(progress);
+        }
+        self.state.set_progress(progress);
     }
 }
 

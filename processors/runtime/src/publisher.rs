@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::Serialize;
 
 use crate::{Draft, Fault};
 
@@ -29,6 +30,17 @@ pub struct Rejected {
     pub headers: Vec<(String, String)>,
     /// When it was received, milliseconds since the Unix epoch.
     pub received: i64,
+}
+
+/// How far a source has come with the rows of a table that were there before it began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// The table.
+    pub table: String,
+    /// So many of its rows are read.
+    pub rows: u64,
+    /// Of about so many, if that is known.
+    pub about: Option<u64>,
 }
 
 /// What stands behind a [`Publisher`]: Kafka, or a test's list.
@@ -73,6 +85,11 @@ pub trait Outlet: Send + Sync {
 
     /// The source can receive from now on.
     fn ready(&self);
+
+    /// The source reads what was there before it began; `None` once that is done. Operators see it.
+    fn progress(&self, progress: Option<Progress>) {
+        let _ = progress;
+    }
 }
 
 /// Puts a source's events on its topic. Cheap to clone.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::clock;
+use crate::publisher::Progress;
 
 const SHUT_DOWN: &str = "shut down";
 
@@ -102,6 +103,8 @@ pub struct RouteStatus {
     pub parked_keys: i64,
     /// Dead letters that are neither delivered since nor discarded; nothing until they were counted.
     pub open_dead_letters: Option<i64>,
+    /// What a source reads that was there before it began.
+    pub progress: Option<Progress>,
 }
 
 /// The states of all routes.
@@ -115,6 +118,7 @@ struct Known {
     lag: (i64, f64, Option<i64>),
     parked: i64,
     open_letters: Option<i64>,
+    progress: Option<Progress>,
 }
 
 /// Says what one route is doing. Cheap to clone.
@@ -130,7 +134,14 @@ impl States {
         let (state, _) = watch::channel((State::Starting, clock::unix_millis()));
         self.lock().insert(
             Arc::clone(route),
-            Known { role, state, lag: (0, 0.0, None), parked: 0, open_letters: None },
+            Known {
+                role,
+                state,
+                lag: (0, 0.0, None),
+                parked: 0,
+                open_letters: None,
+                progress: None,
+            },
         );
         StateOf { route: Arc::clone(route), states: self.clone() }
     }
@@ -152,6 +163,7 @@ impl States {
                     lag_at,
                     parked_keys: known.parked,
                     open_dead_letters: known.open_letters,
+                    progress: known.progress.clone(),
                 }
             })
             .collect()
@@ -201,6 +213,13 @@ impl StateOf {
     pub fn set_lag(&self, events: i64, seconds: f64, at: i64) {
         if let Some(known) = self.states.lock().get_mut(&self.route) {
             known.lag = (events, seconds, Some(at));
+        }
+    }
+
+    /// Says what the route reads that was there before it began.
+    pub fn set_progress(&self, progress: Option<Progress>) {
+        if let Some(known) = self.states.lock().get_mut(&self.route) {
+            known.progress = progress;
         }
     }
 

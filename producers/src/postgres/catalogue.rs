@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use database::Database;
 use database::tokio_postgres::{Client, Error, SimpleQueryMessage, types::ToSql};
+use engine::publisher::Progress;
 use engine::{Domain, Fault};
 use futures::TryStreamExt as _;
 use futures::future::BoxFuture;
@@ -45,7 +46,7 @@ pub(super) struct Table {
     pub columns: Arc<[Column]>,
     /// Which rows are published, if not all.
     filter: Option<String>,
-    /// About how many there are.
+    /// About how many there are; negative where the server has never counted.
     pub estimate: f64,
 }
 
@@ -329,6 +330,12 @@ impl Table {
     pub fn identity_of(&self, row: &Row) -> Option<Vec<String>> {
         let names = self.identity_names();
         row.texts(names).filter(|texts| !texts.is_empty())
+    }
+
+    /// How far reading it has come after so many rows.
+    pub fn progress(&self, rows: u64) -> Progress {
+        let about = (self.estimate >= 0.0).then_some(self.estimate as u64);
+        Progress { table: self.name.clone(), rows, about: about.map(|about| about.max(rows)) }
     }
 
     fn chunk(&self, last: &[String], most: u32) -> String {

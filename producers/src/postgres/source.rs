@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use database::Database;
 use engine::clock::unix_millis;
+use engine::publisher::Progress;
 use engine::{Domain, Draft, Fault, Publisher, Shutdown, Source};
 use tokio::time::{Instant, sleep_until};
 
@@ -442,6 +443,7 @@ impl Run {
         let suffices = |seen: &Seen| snapshot.shows_all(seen);
         let chunk = self.catalogue.chunk(&table, &last, self.source.chunk, suffices).await?;
         self.snapshot.tell(&self.source.route, &table, rows, chunk.is_some());
+        self.out.progress(Some(table.progress(rows)));
         if let Some(chunk) = chunk {
             self.snapshot.open(table, chunk);
         }
@@ -481,8 +483,12 @@ impl Run {
             let rows = self.cursor.reading.take().map_or(0, |reading| reading.rows);
             let (route, table) = (&*self.source.route, &*window.table.name);
             tracing::info!(route, table, rows, "the rows of a table are published");
+            self.out.progress(Some(Progress { about: Some(rows), ..window.table.progress(rows) }));
             self.cursor.done.push(window.table.name.clone());
             self.snapshot.tables.retain(|name| *name != window.table.name);
+            if self.snapshot.tables.is_empty() {
+                self.out.progress(None);
+            }
         }
         let batch = std::mem::take(&mut self.batch);
         self.bytes = 0;
