@@ -116,6 +116,9 @@ async fn examples_look_up_in_the_file_itself_unless_they_say_otherwise() {
     says(&folder.passerelle(&["test", "pipeline.yaml"]).await, 1, &["North", "South"]);
     example(json!({ "contact": contact, "region": { "C-1": { "region": "South" } } }), "South");
     says(&folder.passerelle(&["test", "pipeline.yaml"]).await, 0, &[]);
+    let any = json!({ "C-2": { "region": "East" }, "*": { "region": "South" } });
+    example(json!({ "contact": contact, "region": any }), "South");
+    says(&folder.passerelle(&["test", "pipeline.yaml"]).await, 0, &[]);
     example(json!({}), "North");
     says(&folder.passerelle(&["test", "pipeline.yaml"]).await, 1, &["lookups: { contact: … }"]);
 }

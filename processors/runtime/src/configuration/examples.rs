@@ -108,13 +108,17 @@ fn enrich(
     enrichment.put(value, key.as_ref(), found)
 }
 
+/// What stands for every key that an example does not name.
+const ANY: &str = "*";
+
 /// What the example says is found by a key.
 fn stub(
     enrichment: &Enrichment,
     key: &Value,
     known: &BTreeMap<String, Json>,
 ) -> Option<Result<Value, Fault>> {
-    let found = known.get(&Enrichment::text(key)).filter(|found| !found.is_null())?;
+    let found = known.get(&Enrichment::text(key)).or_else(|| known.get(ANY));
+    let found = found.filter(|found| !found.is_null())?;
     let plain = schemas::json::read_plain(found.to_string().as_bytes());
     let plain = plain.map_err(|error| Fault::data("lookup_invalid", error.to_string()));
     Some(plain.and_then(|plain| enrichment.formed(plain)))

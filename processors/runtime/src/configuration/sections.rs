@@ -400,7 +400,7 @@ pub struct Test {
     /// For each topic that is looked at: what is expected there, in the same form; `[]` for nothing.
     pub expect: BTreeMap<String, serde_json::Value>,
     /// What look-ups find, since an example asks nobody: for each field of `enrich`, the keys and what
-    /// is found by them. A key that is left out finds nothing.
+    /// is found by them; `*` stands for every other key. A key that is left out finds nothing.
     #[serde(default)]
     pub lookups: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
 }
