@@ -130,9 +130,8 @@ async fn a_target_that_is_down_loses_nothing() {
     target.answer(move |_| answered.load(Ordering::Relaxed));
     sell(&folder, 6, 3).await;
     let operators = folder.operators();
-    let route = operators.state("orders/sales", "waiting").await;
-    assert!(route["reason"].as_str().unwrap().contains("503"), "{route}");
-    assert_eq!(operators.state("orders/to_sale", "running").await["lag_events"], 0);
+    operators.waits("orders/sales", &["503"]).await;
+    operators.route_caught_up("orders/to_sale").await;
     status.store(201, Ordering::Relaxed);
     target.has_rows(18).await;
     folder.operators().caught_up().await;
@@ -253,8 +252,7 @@ async fn started_before_its_broker_it_says_what_it_waits_for() {
         operators.get("/ready").await.filter(|(status, _)| *status == 503)
     })
     .await;
-    let route = operators.state("orders/sales", "waiting").await;
-    assert!(route["reason"].as_str().unwrap().contains(&kafka), "{route}");
+    operators.waits("orders/sales", &[&kafka]).await;
     assert_eq!(operators.get("/health").await.unwrap().0, 200);
 
     let arguments = ["broker", "--data", "broker", "--listen", &kafka, "--registry", &registry];

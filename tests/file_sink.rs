@@ -96,15 +96,6 @@ async fn landed(folder: &Folder, orders: usize) {
     folder.operators().caught_up().await;
 }
 
-/// Waits until a route waits for this reason.
-async fn waits_for(folder: &Folder, route: &str, reason: &str) {
-    until(&format!("{route} waits: {reason}"), async || {
-        let waiting = folder.operators().state(route, "waiting").await;
-        waiting["reason"].as_str()?.contains(reason).then_some(())
-    })
-    .await;
-}
-
 /// The process under a name of its own: what died is known again at once, and the next kill meets it
 /// at work.
 async fn run(folder: &Folder) -> Process {
@@ -307,7 +298,7 @@ async fn a_full_or_read_only_disk_is_waited_for_and_leaves_no_half_files() {
         }
     }
     for route in ["orders/lake", "orders/lines"] {
-        waits_for(&folder, route, "No space left").await;
+        folder.operators().waits(route, &["No space left"]).await;
     }
     // What is full is one sink's folder: the others go on.
     until("the table has every order", async || {
@@ -321,7 +312,7 @@ async fn a_full_or_read_only_disk_is_waited_for_and_leaves_no_half_files() {
     for customer in 0..CUSTOMERS {
         shop.sell(&priced(customer, ORDERS)).await;
     }
-    waits_for(&folder, "orders/lake", "Read-only file system").await;
+    folder.operators().waits("orders/lake", &["Read-only file system"]).await;
     disk.read_only(false);
     landed(&folder, ORDERS + 1).await;
     assert!(process.terminate().await.success());

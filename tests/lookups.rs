@@ -147,8 +147,7 @@ async fn orders_get_what_a_topic_and_a_file_say_of_their_customers() {
         assert_eq!(crm.send(signed(event, body)).await.status, 200);
     };
     shop.sell(&order("1", "C-1")).await;
-    let waiting = folder.operators().state("orders/to_sale", "waiting").await;
-    assert!(waiting["reason"].as_str().unwrap().contains("`contact` by `C-1`"), "{waiting}");
+    folder.operators().waits("orders/to_sale", &["`contact` by `C-1`"]).await;
     contact("e1", "C-1", "Augusta").await;
     assert_eq!(sale(&folder, "1").await, ("Augusta".into(), "North".into()));
     contact("e2", "C-2", "Charles").await;
@@ -177,8 +176,7 @@ async fn orders_get_what_a_topic_and_a_file_say_of_their_customers() {
     process.kill();
     let process = folder.run().await;
     shop.sell(&order("after", "C-2")).await;
-    let waiting = folder.operators().state("orders/to_sale", "waiting").await;
-    assert!(waiting["reason"].as_str().unwrap().contains("regions.csv"), "{waiting}");
+    folder.operators().waits("orders/to_sale", &["regions.csv"]).await;
     folder.write("regions.csv", REGIONS);
     assert_eq!(sale(&folder, "after").await, ("Charles".into(), "East".into()));
     assert!(process.terminate().await.success());

@@ -115,8 +115,7 @@ async fn a_rule_in_python_makes_lines_of_bundles_once_over_kills_of_it_and_of_th
     for number in 3..8 {
         shop.sell(&bundle(&format!("B-{number}"), "BUNDLE-STARTER", "9.99")).await;
     }
-    let waiting = folder.operators().state("bundles/to_sale", "waiting").await;
-    assert!(waiting["reason"].as_str().unwrap().contains("127.0.0.1"), "{waiting}");
+    folder.operators().waits("bundles/to_sale", &["127.0.0.1"]).await;
     process.kill();
     let _process = run(&folder, &variables).await;
     rules.start_again();

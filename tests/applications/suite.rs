@@ -168,8 +168,7 @@ impl Story<'_> {
         self.restart().await;
         let written = self.simulator().writes().len();
         self.sell(2).await;
-        let state = self.folder.operators().state("orders/application", "waiting").await;
-        assert!(state.to_string().contains("has no field"), "{state}");
+        self.folder.operators().waits("orders/application", &["has no field"]).await;
         assert_eq!(self.simulator().writes().len(), written, "nothing is written");
         self.simulator().set_field(true);
         self.arrived("a field that went away").await;

@@ -54,11 +54,40 @@ impl Operators {
         .await
     }
 
-    /// Waits until nothing is left to deliver: every route measured that after this call.
+    /// Waits until a route waits for a reason that says all of this; what is said of it.
+    pub async fn waits(&self, route: &str, parts: &[&str]) -> Value {
+        let says = |status: &Value| {
+            let reason = status["reason"].as_str().unwrap_or_default();
+            status["state"] == "waiting" && parts.iter().all(|part| reason.contains(part))
+        };
+        until(&format!("{route} waits: {parts:?}"), async || {
+            self.routes().await.remove(route).filter(says)
+        })
+        .await
+    }
+
+    /// Waits until nothing is left to deliver: what is processed first, for sinks deliver what comes of it.
     pub async fn caught_up(&self) {
-        let since = UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
-        until("every route has caught up", async || {
-            self.routes().await.values().all(|route| is_caught_up(route, since)).then_some(())
+        for role in ["processor", "sink"] {
+            let since = now();
+            for (name, route) in self.routes().await {
+                if route["role"] == role {
+                    self.measured_empty(&name, since).await;
+                }
+            }
+        }
+    }
+
+    /// Waits until nothing is left of what a route reads.
+    pub async fn route_caught_up(&self, route: &str) {
+        self.measured_empty(route, now()).await;
+    }
+
+    async fn measured_empty(&self, route: &str, since: i64) {
+        until(&format!("{route} has caught up"), async || {
+            let route = self.routes().await.remove(route)?;
+            let measured = route["lag_at"].as_i64().is_some_and(|at| at >= since);
+            (measured && route["lag_events"] == 0).then_some(())
         })
         .await;
     }
@@ -71,9 +100,7 @@ impl Operators {
     }
 }
 
-/// Whether a route had nothing left when it was last asked, and that was after `since` (milliseconds
-/// since the Unix epoch). Sources have nothing to catch up with.
-fn is_caught_up(route: &Value, since: i64) -> bool {
-    let measured = route["lag_at"].as_i64().is_some_and(|at| at >= since);
-    route["role"] == "source" || (measured && route["lag_events"] == 0)
+/// Milliseconds since the Unix epoch.
+fn now() -> i64 {
+    UNIX_EPOCH.elapsed().unwrap().as_millis() as i64
 }

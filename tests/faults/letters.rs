@@ -121,8 +121,7 @@ pub async fn t06_the_dead_letters_cannot_be_written(run: &Run) {
     configure(&world, &topic, "200").await;
     world.inflicted("too large for the dead letters");
     refuse_one_customer(&mut world);
-    let waiting = world.operators().state(&route, "waiting").await;
-    assert!(waiting["reason"].as_str().unwrap().contains(&topic), "{waiting}");
+    world.operators().waits(&route, &[&topic]).await;
     run.moment(1_000..2_000).await;
     assert!(world.dead_letters("plain").await.is_empty());
     // A restart does not pass it either.
@@ -157,8 +156,7 @@ pub async fn t06_the_topic_of_dead_letters_is_gone(run: &Run) {
     administer(&world, &topic, |admin, topic| admin.delete_topic(topic).unwrap()).await;
     world.inflicted("no topic for the dead letters");
     refuse_one_customer(&mut world);
-    let waiting = world.operators().state(&route, "waiting").await;
-    assert!(waiting["reason"].as_str().unwrap().contains(&topic), "{waiting}");
+    world.operators().waits(&route, &[&topic]).await;
     run.moment(1_000..2_000).await;
     administer(&world, &topic, |admin, topic| {
         admin.create_topic(topic, 1, 1, &[]).unwrap();

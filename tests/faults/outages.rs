@@ -103,8 +103,7 @@ pub async fn t15_webhooks_arrive_while_no_broker_is_up(run: &Run) {
     world.brokers().end(End::Killed).await;
     let down = now();
     tokio::time::sleep(Duration::from_secs(8)).await;
-    let route = world.operators().state(&world.route("shop"), "waiting").await;
-    assert!(route["reason"].as_str().unwrap().contains(&world.kafka()), "{route}");
+    world.operators().waits(&world.route("shop"), &[&world.kafka()]).await;
     let up = now();
     world.brokers().start_again().await;
     world.healed("broker");

@@ -22,9 +22,7 @@ async fn administer(world: &World<'_>, act: impl FnOnce(&Admin) + Send + 'static
 /// Waits until a route waits for these reasons and has sent nothing for a while, then lets it go on.
 async fn accept(world: &mut World<'_>, route: &str, reasons: &[&str], from: &str) {
     let name = world.route(route);
-    let waiting = world.operators().state(&name, "waiting").await;
-    let reason = waiting["reason"].as_str().unwrap();
-    assert!(reasons.iter().all(|part| reason.contains(part)), "{reason}");
+    world.operators().waits(&name, reasons).await;
     let path = format!("/{route}");
     let count = world.target.count(&path);
     world.run.moment(500..1_000).await;

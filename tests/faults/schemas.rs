@@ -67,8 +67,7 @@ pub async fn t17_a_producer_gets_an_incompatible_schema(run: &Run) {
     let stopped = processor.operators();
     crate::world::until("the operators' address answers", async || stopped.get("/status").await)
         .await;
-    let route = stopped.state(&world.route("to_sale"), "waiting").await;
-    assert!(route["reason"].as_str().unwrap().contains("channel"), "{route}");
+    stopped.waits(&world.route("to_sale"), &["channel"]).await;
     // The source and the sinks have nothing to do with it.
     for name in ["shop", "plain", "unique"] {
         let others = world.operators().routes().await;

@@ -207,8 +207,7 @@ pub async fn t12_the_target_refuses_us(run: &Run) {
         world.receives("/plain", 10).await;
         world.inflicted(&status.to_string());
         world.target.behave(&[answer(status)]);
-        let route = world.operators().state(&world.route("plain"), "waiting").await;
-        assert!(route["reason"].as_str().unwrap().contains(&status.to_string()), "{route}");
+        world.operators().waits(&world.route("plain"), &[&status.to_string()]).await;
         run.moment(1_000..3_000).await;
         world.target.behave(&[]);
         world.healed("201");
