@@ -2,6 +2,7 @@
 //! every sink passes: whatever the application does, each order ends there once.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
+mod contracts;
 #[path = "../endtoend/mod.rs"]
 mod endtoend;
 mod hubspot;

@@ -43,6 +43,7 @@ pub async fn serve(
         .route("/ready", get(ready))
         .route("/status", get(status))
         .route("/configuration", get(configuration))
+        .route("/shadows", get(shadows))
         .route("/routes/{pipeline}/{route}/accept", post(accept))
         .with_state(pipelines);
     tokio::spawn(async move {
@@ -80,6 +81,15 @@ async fn status(State(pipelines): State<Shared>) -> Json<Vec<RouteStatus>> {
 /// What became of the files when they were last read.
 async fn configuration(State(pipelines): State<Shared>) -> Json<Configuration> {
     Json(pipelines.configuration())
+}
+
+/// How far the sinks in shadow are.
+async fn shadows(State(pipelines): State<Shared>) -> Response {
+    let shadows = Arc::clone(pipelines.shadows());
+    match tokio::task::spawn_blocking(move || shadows.standings()).await {
+        Ok(standings) => Json(standings).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
 }
 
 #[derive(Deserialize)]

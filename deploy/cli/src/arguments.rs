@@ -38,7 +38,7 @@ pub enum Command {
     Demo(Demo),
     /// Runs pipelines until SIGTERM or Ctrl-C; then drains, commits and exits 0.
     Run(Run),
-    /// Shows every mistake of pipeline files at once. Needs no connection.
+    /// Shows every mistake of pipeline files at once. Needs no connection, unless it is to connect.
     Check(Check),
     /// Runs the examples that are written in pipeline files (`tests:`). Needs no connection.
     Test(Test),
@@ -59,6 +59,8 @@ pub enum Command {
     DeadLetters(DeadLetters),
     /// Sends a sink's history again, marked, with the same ids, beside live traffic.
     Replay(Replay),
+    /// Holds what a sink in shadow would have sent against the log of the flow that runs today.
+    Shadow(Shadow),
     /// The schemas of the registry.
     #[command(subcommand)]
     Schemas(Schemas),
@@ -96,6 +98,44 @@ pub struct Run {
     /// The pipeline files.
     #[command(flatten)]
     pub files: Files,
+    /// Sends nothing by this sink: what it would send is written beside FILE, the log of the flow that
+    /// runs today, and held against it (zap.jsonl: zap.passerelle.jsonl). May be repeated.
+    #[arg(long, value_name = "SINK=FILE")]
+    pub shadow: Vec<String>,
+    /// How logs are held against each other.
+    #[command(flatten)]
+    pub terms: Terms,
+}
+
+/// How logs are held against each other.
+#[derive(Debug, Args)]
+pub struct Terms {
+    /// The field of what is sent that names the object in both logs, such as `order.id`. Without it,
+    /// each line's `key`.
+    #[arg(long, value_name = "FIELD")]
+    pub key: Option<String>,
+    /// A field that is not compared, such as `sent_at` or `lines[].id`; may be repeated.
+    #[arg(long, value_name = "FIELD")]
+    pub ignore: Vec<String>,
+}
+
+/// Options of `shadow`.
+#[derive(Debug, Args)]
+pub struct Shadow {
+    /// The log of the flow that runs today: JSON lines with `key`, `operation` and `payload`.
+    pub file: PathBuf,
+    /// What would have been sent, if it does not lie beside FILE.
+    #[arg(long, value_name = "FILE")]
+    pub ours: Option<PathBuf>,
+    /// How logs are held against each other.
+    #[command(flatten)]
+    pub terms: Terms,
+    /// How many samples of each difference are shown.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub samples: usize,
+    /// Writes JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `test`.
@@ -119,6 +159,10 @@ pub struct Check {
     /// Writes the mistakes as JSON, for editors and CI.
     #[arg(long)]
     pub json: bool,
+    /// Connects, too: to the brokers and the registry that the files name, and to the application of
+    /// each source and sink, whose fields are held against what is written. Changes nothing there.
+    #[arg(long)]
+    pub connect: bool,
 }
 
 /// Where the brokers, the registry and the running process are. Without options: those of the

@@ -50,13 +50,18 @@ pub fn check(options: &Check) -> Outcome {
         Ok(loaded) => loaded.warnings,
         Err(problems) => problems,
     };
+    tell(&problems, options.json)
+}
+
+/// Shows what a check has found.
+pub fn tell(problems: &[Problem], as_json: bool) -> Outcome {
     let wrong = problems.iter().any(Problem::is_error);
-    if options.json {
-        let text = serde_json::to_string_pretty(&problems)
+    if as_json {
+        let text = serde_json::to_string_pretty(problems)
             .map_err(|error| Failure::new(error.to_string()))?;
         say!("{text}");
     } else {
-        output::write(draw_all(&problems, std::io::stdout().is_terminal()));
+        output::write(draw_all(problems, std::io::stdout().is_terminal()));
     }
     Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -7,6 +7,7 @@ mod addresses;
 mod admin;
 mod arguments;
 mod catalogue;
+mod connect;
 mod connectors;
 mod dead_letters;
 mod demo;
@@ -21,6 +22,7 @@ mod probe;
 mod replay;
 mod run;
 mod schemas;
+mod shadow;
 mod signals;
 mod standalone;
 mod stats;
@@ -67,7 +69,7 @@ fn execute(arguments: Arguments) -> Outcome {
 async fn run_command(command: Command) -> Outcome {
     match command {
         Command::Demo(options) => demo::run(options).await,
-        Command::Run(options) => run::run(&options.files).await,
+        Command::Run(options) => run::run(&options).await,
         Command::Status(address) => status::run(address).await,
         Command::Stats(options) => stats::run(options).await,
         Command::Accept(options) => status::accept(options).await,
@@ -78,7 +80,9 @@ async fn run_command(command: Command) -> Outcome {
         Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Schemas(command) => schemas::run(command).await,
         Command::Broker(options) => standalone::run(&options).await,
+        Command::Check(options) if options.connect => connect::run(&options).await,
         Command::Check(options) => files::check(&options),
+        Command::Shadow(options) => shadow::run(&options),
         Command::Test(options) => examples::run(&options),
         Command::Probe(options) => probe::run(options).await,
         Command::Connectors(options) => connectors::run(&options),

@@ -21,6 +21,7 @@ use tokio::sync::RwLock;
 use crate::embedded::Embedded;
 use crate::failure::Failure;
 use crate::place::Place;
+use crate::shadow::Shadows;
 use crate::{catalogue, files};
 
 /// How soon to look again whether new pipelines have started.
@@ -85,6 +86,7 @@ struct Running {
 pub struct Pipelines {
     files: Vec<PathBuf>,
     own: Own,
+    shadows: Arc<Shadows>,
     running: RwLock<BTreeMap<String, Running>>,
     metrics: Metrics,
     shared: Shared,
@@ -102,10 +104,16 @@ impl Pipelines {
     ///
     /// # Errors
     /// A connector refuses its options, or a Kafka client its settings.
-    pub fn start(files: &[PathBuf], pipelines: Vec<Pipeline>, own: Own) -> Result<Self, Failure> {
+    pub fn start(
+        files: &[PathBuf],
+        pipelines: Vec<Pipeline>,
+        own: Own,
+        shadows: Arc<Shadows>,
+    ) -> Result<Self, Failure> {
         let all = Self {
             files: files.to_vec(),
             own,
+            shadows,
             running: RwLock::default(),
             metrics: Metrics::new()?,
             shared: Shared::default(),
@@ -131,7 +139,14 @@ impl Pipelines {
             instance: std::env::var("PASSERELLE_INSTANCE").ok(),
             shared: self.shared.clone(),
         };
-        pipeline.plan(&catalogue::all(), around)
+        let mut plan = pipeline.plan(&catalogue::all(), around)?;
+        self.shadows.apply(&mut plan);
+        Ok(plan)
+    }
+
+    /// The sinks that are in shadow.
+    pub fn shadows(&self) -> &Arc<Shadows> {
+        &self.shadows
     }
 
     /// Waits until every pipeline has started.
@@ -213,7 +228,7 @@ impl Pipelines {
     async fn read_again(&self) -> Result<Next, Vec<Problem>> {
         let loaded = files::load(&self.files)?;
         let running = self.running.read().await;
-        let mut problems = Vec::new();
+        let mut problems = self.shadows.missing(&loaded.pipelines);
         let mut next = Next::default();
         for pipeline in loaded.pipelines {
             if let Some(before) = running.values().next() {

@@ -6,20 +6,26 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use engine::ShutdownTrigger;
+use engine::configuration::Pipeline;
 
 use crate::addresses::Addresses;
-use crate::arguments::Files;
+use crate::arguments::Run;
 use crate::embedded::{Embedded, Listen};
 use crate::failure::{Failure, Outcome};
 use crate::pipelines::{Own, Pipelines};
+use crate::shadow::Shadows;
 use crate::signals::Hangups;
 use crate::{admin, files, signals};
 
 /// Runs pipelines until SIGTERM or Ctrl-C; reads their files again on SIGHUP.
-pub async fn run(options: &Files) -> Outcome {
+pub async fn run(options: &Run) -> Outcome {
     let started = Instant::now();
     let hangups = Hangups::listen();
-    let running = Running::start(&options.files).await?;
+    let paths = &options.files.files;
+    let pipelines = files::read(paths)?.pipelines;
+    let shadows = Arc::new(Shadows::open(&options.shadow, &options.terms, &pipelines)?);
+    let running = Running::start(paths, pipelines, Arc::clone(&shadows)).await?;
+    let watching = tokio::spawn(Arc::clone(&shadows).watch());
     let refused = async {
         if let Err(failure) = running.started().await {
             return failure;
@@ -38,6 +44,8 @@ pub async fn run(options: &Files) -> Outcome {
         failure = refused => Err(failure),
     };
     running.shutdown().await;
+    watching.abort();
+    shadows.tell();
     ended
 }
 
@@ -56,9 +64,12 @@ impl Running {
     /// answers from now on: it says what a start waits for.
     ///
     /// # Errors
-    /// A file has mistakes, or an address is taken.
-    pub async fn start(paths: &[PathBuf]) -> Result<Self, Failure> {
-        let pipelines = files::read(paths)?.pipelines;
+    /// An address is taken, or a connector refuses its options.
+    pub async fn start(
+        paths: &[PathBuf],
+        pipelines: Vec<Pipeline>,
+        shadows: Arc<Shadows>,
+    ) -> Result<Self, Failure> {
         // Files that run together say the same of brokers, registry, data and operators' address.
         let Some(first) = pipelines.first() else {
             return Err(Failure::new("There is no pipeline to run."));
@@ -71,7 +82,7 @@ impl Running {
         };
         let own = Own::of(embedded.as_ref());
         let (kafka, registry) = (own.cluster(first).brokers, own.registry(first).urls.join(","));
-        let pipelines = Arc::new(Pipelines::start(paths, pipelines, own)?);
+        let pipelines = Arc::new(Pipelines::start(paths, pipelines, own, shadows)?);
         let admin = admin::serve(listen, Arc::clone(&pipelines), stopping).await?;
         let addresses = Addresses { kafka, registry, admin: Some(admin.to_string()) };
         addresses.write(&data)?;

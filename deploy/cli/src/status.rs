@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::addresses::Addresses;
 use crate::arguments::{Accept, Status};
 use crate::failure::{Failure, Outcome};
+use crate::shadow::Standing;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -80,6 +81,10 @@ pub async fn run(options: Status) -> Outcome {
     say!("{:width$}  ROLE       STATE          LAG", "ROUTE");
     for route in &routes {
         show(route, width);
+    }
+    for Standing { route, file, summary } in ask::<Vec<Standing>>(admin, "shadows").await? {
+        say!("\n{route} is in shadow: nothing is sent, {summary}");
+        say!("`passerelle shadow {}` shows the differences", file.display());
     }
     let Configuration { state, at, errors, drawn } = ask(admin, "configuration").await?;
     if state == "rejected" {

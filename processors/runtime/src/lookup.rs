@@ -64,6 +64,15 @@ pub trait Lookup: Send + Sync {
     /// A `Remote` fault makes the route wait, and is tried again; a `Data` fault (the key itself is
     /// refused) sends the event to the route's dead letters.
     async fn find(&self, key: &Value) -> Result<Option<Value>, Fault>;
+
+    /// Connects to the application that it asks for `check --connect`, and tells in a few words what
+    /// was found; nothing where it asks none. Changes nothing there.
+    ///
+    /// # Errors
+    /// What keeps it from asking.
+    async fn connect(&self) -> Result<Option<String>, Fault> {
+        Ok(None)
+    }
 }
 
 /// What a kind of look-up is.

@@ -32,4 +32,13 @@ pub trait Source: Send {
     /// # Errors
     /// A fault stops the route (`Config`, `Internal`) or makes it wait and start again (`Remote`).
     async fn run(self: Box<Self>, out: Publisher, stop: Shutdown) -> Result<(), Fault>;
+
+    /// Connects to what it reads for `check --connect`, and tells in a few words what was found.
+    /// Publishes nothing, and changes nothing there.
+    ///
+    /// # Errors
+    /// What keeps the source from reading.
+    async fn connect(&mut self) -> Result<String, Fault> {
+        Ok("there is nothing to connect to".to_owned())
+    }
 }

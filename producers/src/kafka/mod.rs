@@ -10,7 +10,7 @@ use engine::clock::{Moment, unix_millis};
 use engine::configuration::sections::{Kafka as Connection, Registry};
 use engine::connector::{Findings, Setup, SourceConnector};
 use engine::expression::{Expression, sentence};
-use engine::kafka::{Cluster, Positions, Reader};
+use engine::kafka::{Admin, Cluster, Positions, Reader};
 use engine::options::Start;
 use engine::publisher::Rejected;
 use engine::{Event, Fault, Publisher, Shutdown, Source};
@@ -159,6 +159,20 @@ impl Source for KafkaSource {
             .await?;
         }
         Ok(())
+    }
+
+    async fn connect(&mut self) -> Result<String, Fault> {
+        let topic = &self.options.topic;
+        match Admin::new(&self.cluster)?.partitions().await?.get(topic) {
+            Some(count) => Ok(format!("topic `{topic}` has {count} partitions")),
+            None => {
+                let message = format!(
+                    "{} has no topic `{topic}`, or we may not see it.",
+                    self.cluster.brokers
+                );
+                Err(Fault::refused("topic_missing", message))
+            }
+        }
     }
 }
 

@@ -74,6 +74,11 @@ impl Batches {
         Ok(Self { fetch, size: batch.size.clamp(1, MOST), key, waiting: Mutex::default() })
     }
 
+    /// What asks.
+    pub fn fetch(&self) -> &Fetch {
+        &self.fetch
+    }
+
     /// What belongs to a key, asked for with others.
     ///
     /// # Errors

@@ -106,6 +106,14 @@ impl Lookup for Http {
             Self::Batches(batches) => batches.find(key).await,
         }
     }
+
+    async fn connect(&self) -> Result<Option<String>, Fault> {
+        let fetch = match self {
+            Self::Each(fetch) => fetch,
+            Self::Batches(batches) => batches.fetch(),
+        };
+        fetch.reach().await.map(Some)
+    }
 }
 
 #[cfg(test)]

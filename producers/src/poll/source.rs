@@ -99,17 +99,48 @@ impl Source for PollSource {
         }
         Ok(())
     }
+
+    async fn connect(&mut self) -> Result<String, Fault> {
+        let page = self.page(&Position::First, self.first_time());
+        let Got { items, asked, .. } = page.await.map_err(|fault| self.refused(fault))?;
+        let count = items.len();
+        let mut faults = Vec::new();
+        for item in items {
+            let Some(item) = self.detailed(item).await? else { continue };
+            match self.reading.draft(&item, self.key.as_ref(), &self.schema, unix_millis()) {
+                // One that makes an event shows that the list is what it was taken for.
+                Ok(_) => {
+                    let told = format!("{asked} lists {count} items on its first page");
+                    return Ok(format!("{told}, which make events of the topic's schema"));
+                }
+                Err(fault) => faults.push(fault),
+            }
+        }
+        match faults.into_iter().next() {
+            None => Ok(format!("{asked} lists nothing on its first page")),
+            Some(fault) => {
+                let message =
+                    format!("None of the items of {asked} makes an event: {}", fault.message);
+                Err(Fault::refused(fault.cause, message))
+            }
+        }
+    }
 }
 
 impl PollSource {
+    /// Where the first sweep begins, microseconds since the Unix epoch.
+    fn first_time(&self) -> i64 {
+        match self.start {
+            Start::Beginning => 0,
+            Start::Now => unix_millis().saturating_mul(1_000),
+            Start::At(time) => time.timestamp_micros(),
+        }
+    }
+
     fn first_cursor(&self, out: &Publisher) -> Result<Cursor, Fault> {
         match out.cursor() {
             Some(text) => Cursor::read(&text),
-            None => Ok(Cursor::new(match self.start {
-                Start::Beginning => 0,
-                Start::Now => unix_millis().saturating_mul(1_000),
-                Start::At(time) => time.timestamp_micros(),
-            })),
+            None => Ok(Cursor::new(self.first_time())),
         }
     }
 

@@ -60,6 +60,15 @@ impl Source for PostgresSource {
         }
         Ok(())
     }
+
+    async fn connect(&mut self) -> Result<String, Fault> {
+        let mut catalogue = Catalogue::new(self.database.clone());
+        for name in &self.tables {
+            catalogue.table(&self.slot.publication, name).await?;
+        }
+        let (shown, tables) = (self.database.shown(), self.tables.join(", "));
+        Ok(format!("{shown} publishes {tables}; the slot is looked at when the source starts"))
+    }
 }
 
 /// A source that runs.

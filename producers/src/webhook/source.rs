@@ -129,6 +129,13 @@ impl Source for WebhookSource {
         }
         ended
     }
+
+    async fn connect(&mut self) -> Result<String, Fault> {
+        match &self.fetch {
+            Some(fetch) => fetch.reach().await,
+            None => Ok(format!("is called at {}{}", self.address, self.path)),
+        }
+    }
 }
 
 impl Endpoint {

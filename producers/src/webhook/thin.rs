@@ -74,6 +74,14 @@ impl Fetch {
         Some((request?, object?))
     }
 
+    /// Connects to the application, and asks for nothing; tells what that proves.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub async fn reach(&self) -> Result<String, Fault> {
+        self.asking.exchange.reach().await
+    }
+
     /// The object that a call names, in JSON; nothing if there is none any more.
     ///
     /// # Errors

@@ -92,7 +92,11 @@ impl Resolve for PublicOnly {
     }
 }
 
-fn keep_public(
+/// The addresses of a name that are public.
+///
+/// # Errors
+/// There are others only.
+pub(super) fn keep_public(
     name: &str,
     found: impl Iterator<Item = SocketAddr>,
 ) -> Result<Vec<SocketAddr>, Refused> {

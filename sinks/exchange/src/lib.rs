@@ -13,6 +13,7 @@ mod connection;
 mod guard;
 mod limits;
 mod oauth2;
+mod reach;
 mod target;
 mod verdict;
 
@@ -54,6 +55,8 @@ pub struct Exchange {
     /// Scheme, host and port: all that messages show of the address.
     origin: String,
     timeout: Duration,
+    /// Whether addresses may be reached that are not of the public internet.
+    private: bool,
     retry_after_cap: Duration,
     pauses: Arc<Pauses>,
     /// Texts that never leave in a message, should the application send them back.
@@ -109,6 +112,7 @@ impl Exchange {
             client: setup.shared.get::<target::Clients>().get(target, &base)?,
             origin: base.origin().ascii_serialization(),
             timeout: target.timeout.0,
+            private: target.allow_private,
             retry_after_cap: DEFAULT_RETRY_AFTER_CAP,
             pauses: setup.shared.get(),
             secrets: verdict::texts_to_hide(&base, secrets),

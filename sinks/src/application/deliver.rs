@@ -5,6 +5,7 @@ use engine::{Delivery, Event, Fault, Value};
 use reqwest::header::HeaderValue;
 
 use super::answer::{self, Told};
+use super::contract::Contract;
 use super::description::Look;
 use super::options::Operation;
 use super::request::add_parameter;
@@ -107,7 +108,7 @@ impl Route {
     }
 
     /// Looks an object up; null if it is not there.
-    async fn find(&self, find: &Finding, job: &Job<'_>) -> Result<Value, Fault> {
+    pub(super) async fn find(&self, find: &Finding, job: &Job<'_>) -> Result<Value, Fault> {
         let mut cursor = Value::Null;
         for _ in 0..MOST_PAGES {
             let context = self.context(job, &Value::Null, [("cursor", cursor.clone())]);
@@ -206,16 +207,26 @@ impl Route {
         told
     }
 
-    /// Holds the fields that are written against those that the application has.
+    /// Holds the fields that a job writes against those that the application has.
     pub(super) async fn hold_contract(&self, job: &Job<'_>) -> Result<(), Fault> {
-        let writes = !job.deletion && self.operation != Operation::Delete;
-        let Some(contract) = self.steps.contract.as_ref().filter(|_| writes) else {
-            return Ok(());
-        };
+        let Some(contract) = self.contract().filter(|_| !job.deletion) else { return Ok(()) };
         let written = job.value.as_object().into_iter().flat_map(|fields| fields.keys());
-        let written = written.map(|name| name.as_str());
-        let names = self.declared.iter().map(String::as_str).chain(written);
-        let context = || self.context(job, &Value::Null, [("cursor", Value::Null)]);
+        self.hold(contract, written.map(|name| name.as_str())).await
+    }
+
+    /// What lists the fields that the application has, if the route writes any.
+    pub(super) fn contract(&self) -> Option<&Contract> {
+        self.steps.contract.as_ref().filter(|_| self.operation != Operation::Delete)
+    }
+
+    /// Holds these fields, and those that are known to be written, against those that it has.
+    pub(super) async fn hold<'n>(
+        &'n self,
+        contract: &Contract,
+        names: impl Iterator<Item = &'n str> + Send,
+    ) -> Result<(), Fault> {
+        let names = self.declared.iter().map(String::as_str).chain(names);
+        let context = || self.context_of_none();
         contract.hold(names, &self.object, context, &self.exchange, &self.common).await
     }
 }

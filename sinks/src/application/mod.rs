@@ -7,6 +7,7 @@
 mod answer;
 mod batch;
 pub(crate) mod catalogue;
+mod connect;
 mod connection;
 mod contract;
 mod deliver;
@@ -22,7 +23,7 @@ use async_trait::async_trait;
 use engine::connector::{
     Checked, Descriptions, Finding, Findings, Place, SinkDeclaration, schema_of,
 };
-use engine::sink::Once;
+use engine::sink::{Intent, Once};
 use engine::{Delivery, Event, Fault, Sink};
 use serde_json::Value as Json;
 
@@ -177,6 +178,27 @@ impl Sink for ApplicationSink {
     fn batch(&self) -> usize {
         let writing = self.0.steps.of(self.0.operation);
         writing.and_then(|writing| writing.batch.as_ref()).map_or(1, |batch| batch.most)
+    }
+
+    async fn contract(&self) -> Result<(), Fault> {
+        match self.0.contract() {
+            Some(contract) => self.0.hold(contract, std::iter::empty()).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn connect(&self) -> Result<String, Fault> {
+        self.0.connect().await
+    }
+
+    fn intent(&self, event: &Event) -> Result<Option<Intent>, Fault> {
+        let Some(job) = self.0.accepted(event, 1)? else { return Ok(None) };
+        let operation = if job.deletion { Operation::Delete } else { self.0.operation };
+        Ok(Some(Intent {
+            operation: operation.word().to_owned(),
+            payload: engine::sink::payload(&job.value)?,
+            key: job.id,
+        }))
     }
 
     async fn deliver(&self, events: &[Event], attempt: u32) -> Vec<Result<Delivery, Fault>> {

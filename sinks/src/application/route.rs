@@ -259,6 +259,11 @@ impl Route {
         Event::of_value(Value::Object(fields))
     }
 
+    /// What a request reads that is about no event.
+    pub fn context_of_none(&self) -> Event {
+        Event::of_value(Value::Object(self.of_the_route()))
+    }
+
     fn of_the_route(&self) -> ObjectMap {
         let id_field = self.id.clone().map_or(Value::Null, Value::from);
         let fields = [("settings", self.settings.clone()), ("id_field", id_field)];

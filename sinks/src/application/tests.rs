@@ -315,3 +315,21 @@ async fn half_a_refusal_is_no_refusal() {
     let fault = one(&*crm(&server, "upsert"), &event(r#"{"email":"a@x"}"#)).await.unwrap_err();
     assert_eq!((fault.domain, fault.unknown_outcome), (engine::Domain::Remote, true));
 }
+
+#[tokio::test]
+async fn what_would_be_written_is_told_and_a_look_up_tells_whether_we_are_known() {
+    let server = BadServer::start(|number| match number {
+        0 => ok(&json!({ "items": [], "next": null })),
+        _ => answer("401 Unauthorized", "", "who are you"),
+    })
+    .await;
+    let sink = crm(&server, "upsert");
+    let intent = sink.intent(&event(r#"{"email":"a@x","name":"A"}"#)).unwrap().unwrap();
+    assert_eq!((intent.operation.as_str(), intent.key.as_deref()), ("upsert", Some("a@x")));
+    assert_eq!(intent.payload, json!({ "email": "a@x", "name": "A" }));
+    assert_eq!(sink.intent(&event("{}")).unwrap_err().cause, "id_missing");
+    assert!(server.received().is_empty());
+    assert!(sink.connect().await.unwrap().contains("answers a look-up in `contact`"));
+    assert_eq!(sink.connect().await.unwrap_err().cause, "http_401");
+    assert!(lines(&server.received()).iter().all(|line| line.starts_with("GET ")));
+}

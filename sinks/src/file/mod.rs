@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use engine::connector::{Findings, Setup, SinkConnector};
 use engine::expression::Template;
 use engine::options::{Period, Size};
-use engine::sink::{Fill, Once};
+use engine::sink::{Fill, Intent, Once};
 use engine::{Delivery, Event, Fault, Order, Sink};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -197,6 +197,13 @@ impl Sink for FileSink {
     fn fill(&self) -> Option<Fill> {
         let bytes = usize::try_from(self.roll.bytes.0).unwrap_or(usize::MAX);
         Some(Fill { events: self.batch(), bytes, within: self.roll.every.0 })
+    }
+
+    fn intent(&self, event: &Event) -> Result<Option<Intent>, Fault> {
+        match event.value {
+            Some(_) => Intent::of(event).map(Some),
+            None => self.deletion().map(|_| None),
+        }
     }
 
     async fn deliver(&self, batch: &[Event], _attempt: u32) -> Vec<Result<Delivery, Fault>> {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use engine::connector::{Findings, Probe, Setup, SinkConnector};
 use engine::expression::{Expression, Template};
 use engine::options::{Period, Secret};
-use engine::sink::Once;
+use engine::sink::{Intent, Once};
 use engine::{Delivery, Event, Fault, Sink};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -204,6 +204,14 @@ impl SinkConnector for Http {
     }
 }
 
+/// A path without its query, which can hold a secret.
+fn shown_path(path: &str) -> &str {
+    match path.split('?').next() {
+        None | Some("") => "/",
+        Some(path) => path,
+    }
+}
+
 struct HttpSink {
     exchange: Exchange,
     batch: Option<NonZeroU16>,
@@ -214,6 +222,23 @@ struct HttpSink {
 impl Sink for HttpSink {
     fn batch(&self) -> usize {
         self.batch.map_or(1, |most| most.get().into())
+    }
+
+    async fn connect(&self) -> Result<String, Fault> {
+        self.exchange.reach().await
+    }
+
+    fn intent(&self, event: &Event) -> Result<Option<Intent>, Fault> {
+        Ok(self.request.call(event)?.map(|call| Intent {
+            key: None,
+            operation: format!("{} {}", call.method, shown_path(&call.path)),
+            payload: serde_json::from_slice(&call.body).unwrap_or_else(|_| {
+                match call.body.is_empty() {
+                    true => serde_json::Value::Null,
+                    false => String::from_utf8_lossy(&call.body).into(),
+                }
+            }),
+        }))
     }
 
     async fn deliver(&self, batch: &[Event], attempt: u32) -> Vec<Result<Delivery, Fault>> {

@@ -280,3 +280,20 @@ fn what_is_promised_about_repeats_is_what_the_route_says() {
     assert_eq!(once(json!({ "once": "forever" })), Once::Forever);
     assert_eq!(once(json!({ "once": { "for": "24h" } })), Once::For(Duration::from_secs(86_400)));
 }
+
+#[tokio::test]
+async fn what_would_be_sent_is_told_without_a_call_and_the_way_there_is_tried_without_a_request() {
+    let server = good().await;
+    let options =
+        json!({ "path": "/orders/{{ .id }}?key=hidden", "method": "PUT", "on_delete": "ignore" });
+    let sink = sink(&server, options);
+    let intent = sink.intent(&order(r#"{"id":"O 1","total":"10.00"}"#)).unwrap().unwrap();
+    assert_eq!(intent.operation, "PUT /orders/O%201", "what a query holds is not shown");
+    assert_eq!((intent.key, intent.payload), (None, json!({ "id": "O 1", "total": "10.00" })));
+    assert_eq!(sink.intent(&tombstone()).unwrap(), None);
+    let together = self::sink(&server, json!({ "batch": 10, "body": "{ \"id\": .id }" }));
+    let intent = together.intent(&order(r#"{"id":"O-1"}"#)).unwrap().unwrap();
+    assert_eq!(intent.payload, json!({ "id": "O-1" }), "each event by itself");
+    assert!(sink.connect().await.unwrap().contains("is reached"));
+    assert!(server.received().is_empty());
+}

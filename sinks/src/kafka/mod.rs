@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use engine::connector::{Findings, Setup, SinkConnector};
-use engine::kafka::{Producer, Record, Urgency};
+use engine::kafka::{Admin, Cluster, Producer, Record, Urgency};
 use engine::sink::Once;
 use engine::{Delivery, Event, Fault, Headers, Sink, event};
 use futures::future::join_all;
@@ -73,6 +73,7 @@ impl SinkConnector for Kafka {
         let cluster = connection.cluster(&setup.folder);
         Ok(Box::new(KafkaSink {
             producer: Producer::new(&cluster, Urgency::Prompt)?,
+            cluster,
             topic: options.topic.into(),
             form: options.value,
         }))
@@ -80,6 +81,7 @@ impl SinkConnector for Kafka {
 }
 
 struct KafkaSink {
+    cluster: Cluster,
     producer: Producer,
     topic: Arc<str>,
     form: Form,
@@ -96,6 +98,15 @@ impl Sink for KafkaSink {
 
     fn reads_values(&self) -> bool {
         self.form == Form::Json
+    }
+
+    async fn connect(&self) -> Result<String, Fault> {
+        let topics = Admin::new(&self.cluster)?.partitions().await?;
+        let (brokers, topic) = (&self.cluster.brokers, &self.topic);
+        Ok(match topics.get(&**topic) {
+            Some(count) => format!("{brokers} answer; topic `{topic}` has {count} partitions"),
+            None => format!("{brokers} answer; topic `{topic}` is not there yet"),
+        })
     }
 
     async fn deliver(&self, batch: &[Event], _attempt: u32) -> Vec<Result<Delivery, Fault>> {

@@ -105,6 +105,30 @@ impl Catalogue {
         Ok(table)
     }
 
+    /// Holds the names of columns against those that the table has; creates nothing.
+    ///
+    /// # Errors
+    /// The route waits: the table or a column is not there, and the file does not say to create it.
+    pub async fn hold(&self, session: &Session, names: &[String]) -> Result<(), Fault> {
+        let Some(table) = self.ask(session).await? else {
+            return if self.create { Ok(()) } else { Err(self.missing(session)) };
+        };
+        let gone = names.iter().map(String::as_str).filter(|name| table.column(name).is_none());
+        let gone: Vec<&str> = gone.collect();
+        match self.evolve {
+            Evolve::No if !gone.is_empty() => Err(self.lacks(session, &gone.join("`, `"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What holds of the table once it was looked at.
+    pub fn told(&self) -> String {
+        match (self.create, self.evolve) {
+            (false, Evolve::No) => format!("{} has all columns that are written", self.name),
+            _ => format!("what {} lacks of what is written is created", self.name),
+        }
+    }
+
     async fn ask(&self, session: &Session) -> Result<Option<Table>, Fault> {
         let doing = format!("Asking for the columns of {}", self.name);
         let rows = session.query(&doing, COLUMNS, &[&self.name.sql()]).await?;
@@ -137,13 +161,7 @@ impl Catalogue {
         let missing: Vec<&str> = missing.collect();
         let shown = missing.join("`, `");
         if self.evolve == Evolve::No {
-            let message = format!(
-                "The table {} in {} has no column `{shown}`: add it there, say `evolve: \
-                 add_columns`, or name the columns to write in the sink's `columns`.",
-                self.name,
-                session.shown()
-            );
-            return Err(Fault::refused("postgres_column", message));
+            return Err(self.lacks(session, &shown));
         }
         let typed = self.typed(&missing, session)?;
         let sql = creation::columns(&self.name, &typed);
@@ -172,6 +190,16 @@ impl Catalogue {
             }
         };
         names.iter().map(typed).collect()
+    }
+
+    fn lacks(&self, session: &Session, columns: &str) -> Fault {
+        let message = format!(
+            "The table {} in {} has no column `{columns}`: add it there, say `evolve: \
+             add_columns`, or name the columns to write in the sink's `columns`.",
+            self.name,
+            session.shown()
+        );
+        Fault::refused("postgres_column", message)
     }
 
     fn missing(&self, session: &Session) -> Fault {

@@ -25,7 +25,7 @@ use database::{Connection, Database};
 use engine::connector::{Findings, Probe, Setup, SinkConnector};
 use engine::expression::Expression;
 use engine::options::Period;
-use engine::sink::Once;
+use engine::sink::{Intent, Once};
 use engine::{Delivery, Event, Fault, Order, Sink};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -227,6 +227,8 @@ struct PostgresSink {
     sessions: Sessions,
     catalogue: Catalogue,
     reading: Reading,
+    /// The columns that the route is known to write before any event comes.
+    declared: Vec<String>,
     /// Where the offsets are written, with `exactly_once`.
     places: Option<Places>,
 }
@@ -249,6 +251,7 @@ impl PostgresSink {
             sessions: Sessions::new(database, options.statement_timeout.0),
             places: offsets.map(|offsets| Places::new(offsets, Arc::clone(&setup.route))),
             catalogue: Catalogue::new(name, options, creation::types(&reading, setup)),
+            declared: reading.declared(setup),
             reading,
         })
     }
@@ -377,6 +380,28 @@ impl Sink for PostgresSink {
 
     fn batch(&self) -> usize {
         self.batch
+    }
+
+    async fn contract(&self) -> Result<(), Fault> {
+        let session = self.sessions.take().await?;
+        self.catalogue.hold(&session, &self.declared).await?;
+        self.sessions.give_back(session);
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<String, Fault> {
+        self.contract().await?;
+        let session = self.sessions.take().await?;
+        Ok(format!(
+            "{} takes us as `{}`; {}",
+            session.shown(),
+            session.user(),
+            self.catalogue.told()
+        ))
+    }
+
+    fn intent(&self, event: &Event) -> Result<Option<Intent>, Fault> {
+        self.reading.intent(event)
     }
 
     async fn deliver(&self, batch: &[Event], _attempt: u32) -> Vec<Result<Delivery, Fault>> {

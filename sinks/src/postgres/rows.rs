@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use engine::connector::Setup;
 use engine::expression::{Diagnostic, Expression, Program};
+use engine::sink::{Intent, payload};
 use engine::{Event, Fault, Value};
 
 use super::catalogue::Table;
 use super::text::text;
-use super::{OnDelete, Options};
+use super::{Mode, OnDelete, Options};
 
 /// What an event does, before it is known what its columns take.
 #[derive(Debug)]
@@ -96,6 +97,43 @@ impl Reading {
     /// The columns of the file, with the types of what they are given.
     pub fn columns(&self) -> &[(String, Program)] {
         &self.columns
+    }
+
+    /// The columns that are known to be written before any event comes.
+    pub fn declared(&self, setup: &Setup) -> Vec<String> {
+        let fields = setup.input.as_object().into_iter().flat_map(|object| object.known().keys());
+        let fields: Vec<String> = match self.columns.as_slice() {
+            [] => fields.map(ToString::to_string).collect(),
+            columns => columns.iter().map(|(name, _)| name.clone()).collect(),
+        };
+        let keys = self.options.keys.iter().filter(|key| !fields.contains(key));
+        let keys: Vec<String> = keys.cloned().collect();
+        [keys, fields].concat()
+    }
+
+    /// What would be written of an event.
+    ///
+    /// # Errors
+    /// As those of [`draft`](Self::draft).
+    pub fn intent(&self, event: &Event) -> Result<Option<Intent>, Fault> {
+        let (cells, operation) = match (self.draft(event)?, self.options.mode) {
+            (Act::Nothing, _) => return Ok(None),
+            (Act::Delete(cells), _) => (cells, "delete"),
+            (Act::Put(cells), Mode::Upsert) => (cells, "upsert"),
+            (Act::Put(cells), Mode::Insert) => (cells, "insert"),
+        };
+        let mut row = serde_json::Map::new();
+        for (name, value) in cells {
+            row.insert(name.to_owned(), payload(&value)?);
+        }
+        let text = |key: &String| match row.get(key) {
+            Some(serde_json::Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+            None => String::new(),
+        };
+        let keys: Vec<String> = self.options.keys.iter().map(text).collect();
+        let key = (!keys.is_empty()).then(|| keys.join("/"));
+        Ok(Some(Intent { key, operation: operation.to_owned(), payload: row.into() }))
     }
 
     /// What an event does.

@@ -133,3 +133,20 @@ async fn a_server_that_is_away_is_no_event_s_fault() {
         assert_eq!((fault.domain, fault.retry), (engine::Domain::Remote, engine::Retry::Backoff));
     }
 }
+
+#[test]
+fn the_row_that_would_be_written_is_told() {
+    let intent = |given: Json, value| {
+        let reading = Reading::new(options(given), &crate::tests::setup()).unwrap();
+        reading.intent(&event(value))
+    };
+    let columns = json!({ "id": ".id", "day": ".day" });
+    let given = json!({ "keys": ["id", "day"], "columns": columns });
+    let row = intent(given, Some(json!({ "id": 7, "day": "monday", "more": 1 }))).unwrap().unwrap();
+    assert_eq!((row.operation.as_str(), row.key.as_deref()), ("upsert", Some("7/monday")));
+    assert_eq!(row.payload, json!({ "id": 7, "day": "monday" }));
+    let deleted = intent(json!({ "keys": ["id"], "on_delete": "delete" }), None).unwrap().unwrap();
+    assert_eq!((deleted.operation.as_str(), deleted.key.as_deref()), ("delete", Some("k1")));
+    assert_eq!(intent(json!({ "keys": ["id"], "on_delete": "ignore" }), None).unwrap(), None);
+    assert_eq!(intent(json!({ "keys": ["id"] }), None).unwrap_err().cause, "tombstone");
+}

@@ -11,6 +11,8 @@ use lettre::Message;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Mailboxes, MultiPart, SinglePart, header};
 
+use serde_json::{Value as Json, json};
+
 use super::Options;
 
 /// What a route's mails are made by.
@@ -50,6 +52,34 @@ impl Letter {
             text: perhaps("text", &options.text)?,
             html: perhaps("html", &options.html)?,
         })
+    }
+
+    /// The mail of an event as its parts, without what only the mail itself needs.
+    ///
+    /// # Errors
+    /// As those of [`write`](Self::write).
+    pub fn shown(&self, event: &Event) -> Result<Json, Fault> {
+        self.write(event)?;
+        let mut parts = json!({
+            "from": self.from.render(event)?,
+            "to": self.to.render(event)?,
+            "subject": on_one_line(&self.subject.render(event)?),
+        });
+        let further = [
+            ("cc", &self.cc),
+            ("bcc", &self.bcc),
+            ("reply_to", &self.reply_to),
+            ("text", &self.text),
+        ];
+        for (name, template) in further {
+            if let Some(template) = template {
+                parts[name] = template.render(event)?.into();
+            }
+        }
+        if let Some(html) = &self.html {
+            parts["html"] = html.render_with(event, escaped)?.into();
+        }
+        Ok(parts)
     }
 
     /// # Errors

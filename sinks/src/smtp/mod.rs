@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use engine::connector::{Findings, Setup, SinkConnector};
 use engine::expression::Template;
 use engine::options::{Period, Secret};
-use engine::sink::Once;
+use engine::sink::{Intent, Once};
 use engine::{Delivery, Event, Fault, Sink};
 use reqwest::Url;
 use schemars::JsonSchema;
@@ -184,6 +184,18 @@ struct SmtpSink {
 
 #[async_trait]
 impl Sink for SmtpSink {
+    async fn connect(&self) -> Result<String, Fault> {
+        self.sessions.greet().await
+    }
+
+    fn intent(&self, event: &Event) -> Result<Option<Intent>, Fault> {
+        if event.value.is_none() {
+            return self.deletion().map(|_| None);
+        }
+        let payload = self.letter.shown(event)?;
+        Ok(Some(Intent { key: None, operation: "mail".to_owned(), payload }))
+    }
+
     async fn deliver(&self, batch: &[Event], _attempt: u32) -> Vec<Result<Delivery, Fault>> {
         let mut outcomes = Vec::with_capacity(batch.len());
         for event in batch {
@@ -195,16 +207,23 @@ impl Sink for SmtpSink {
 
 impl SmtpSink {
     async fn deliver_one(&self, event: &Event) -> Result<Delivery, Fault> {
-        let answer = match (event.value.is_some(), self.on_delete) {
-            (true, _) => self.sessions.send(&self.letter.write(event)?).await?,
-            (false, OnDelete::Ignore) => "a deletion, ignored".to_owned(),
-            (false, OnDelete::DeadLetter) => {
-                let message = "The event is a deletion, of which no mail can be made; \
-                               `on_delete: ignore` passes over deletions.";
-                return Err(Fault::data("mail_of_deletion", message));
-            }
+        let answer = match event.value {
+            Some(_) => self.sessions.send(&self.letter.write(event)?).await?,
+            None => self.deletion()?,
         };
         Ok(Delivery { answer, already_there: false })
+    }
+
+    /// What becomes of a deletion.
+    fn deletion(&self) -> Result<String, Fault> {
+        match self.on_delete {
+            OnDelete::Ignore => Ok("a deletion, ignored".to_owned()),
+            OnDelete::DeadLetter => {
+                let message = "The event is a deletion, of which no mail can be made; \
+                               `on_delete: ignore` passes over deletions.";
+                Err(Fault::data("mail_of_deletion", message))
+            }
+        }
     }
 }
 

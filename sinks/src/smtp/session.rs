@@ -96,6 +96,27 @@ impl Sessions {
         }
     }
 
+    /// Greets the server and logs in; sends nothing. Tells what that proves.
+    ///
+    /// # Errors
+    /// As those of [`send`](Self::send).
+    pub async fn greet(&self) -> Result<String, Fault> {
+        let mut stage = Stage::Connecting;
+        match timeout(self.timeout, self.open(&mut stage)).await {
+            Ok(Ok(mut session)) => {
+                // What it says to our farewell changes nothing.
+                drop(timeout(IDLE, session.quit()).await);
+                let who = if self.credentials.is_some() { " and lets us in" } else { "" };
+                Ok(format!("{} answers{who}", self.name()))
+            }
+            Ok(Err(error)) => Err(self.fault(stage, &error)),
+            Err(_) => {
+                let said = format!("{} did not answer within {:?}", self.name(), self.timeout);
+                Err(self.unanswered(stage, &said))
+            }
+        }
+    }
+
     async fn attempt(&self, mail: &Message, stage: &mut Stage) -> Result<Response, Error> {
         let mut session = match self.take_idle().await {
             Some(session) => session,

@@ -287,3 +287,22 @@ fn addresses_of_servers_are_read_or_refused_with_a_cure() {
         assert!(why.contains(word) && !why.contains("secret"), "{why}");
     }
 }
+
+#[tokio::test]
+async fn the_mail_that_would_be_sent_is_told_and_a_greeting_sends_none() {
+    let server = Server::start(&[]).await;
+    let sink = sink(&server, json!({ "html": "<p>{{ .id }}</p>" }));
+    let mail = sink.intent(&ordinary()).unwrap().unwrap();
+    assert_eq!(mail.operation, "mail");
+    let expected = json!({
+        "from": "The shop <orders@shop.example>",
+        "to": "Ann <ann@example.com>, bob@example.com",
+        "subject": "Your order O-1",
+        "text": "Total: 10.00",
+        "html": "<p>O-1</p>",
+    });
+    assert_eq!(mail.payload, expected);
+    assert_eq!(sink.intent(&order("{\"to\":\"\"}")).unwrap_err().domain, engine::Domain::Data);
+    assert!(sink.connect().await.unwrap().contains("lets us in"));
+    assert!(server.mails().is_empty());
+}

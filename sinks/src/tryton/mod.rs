@@ -5,6 +5,7 @@
 //! and then it is quoted and confirmed. Each step can be where an earlier try ended: after one whose
 //! outcome is unknown the sale is looked up first, and goes on from the state that it is in.
 
+mod contract;
 mod parties;
 mod probe;
 mod references;
@@ -19,7 +20,7 @@ use engine::connector::{Findings, Probe, Setup, SinkConnector};
 use engine::event::REPLAY;
 use engine::expression::{Expression, Program};
 use engine::options::Secret;
-use engine::sink::Once;
+use engine::sink::{Intent, Once};
 use engine::{Delivery, Event, Fault, Sink};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -248,6 +249,28 @@ impl TrytonSink {
 
 #[async_trait]
 impl Sink for TrytonSink {
+    async fn contract(&self) -> Result<(), Fault> {
+        contract::hold(self).await
+    }
+
+    async fn connect(&self) -> Result<String, Fault> {
+        contract::hold(self).await?;
+        Ok(format!("{} takes our key; it has what a sale is written with", self.rest.origin()))
+    }
+
+    fn intent(&self, event: &Event) -> Result<Option<Intent>, Fault> {
+        if event.payload.is_none() && event.value.is_none() {
+            return self.delete().map(|_| None);
+        }
+        let value = sale::value(event)?;
+        let Sale { web_id, .. } = Sale::read(value)?;
+        let mut payload = engine::sink::payload(value)?;
+        for (name, program) in &self.fields {
+            payload[name] = engine::sink::payload(&program.run(event, value)?)?;
+        }
+        Ok(Some(Intent { key: Some(web_id), operation: "create".to_owned(), payload }))
+    }
+
     async fn deliver(&self, batch: &[Event], attempt: u32) -> Vec<Result<Delivery, Fault>> {
         let mut outcomes = Vec::with_capacity(batch.len());
         for event in batch {

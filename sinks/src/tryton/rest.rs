@@ -68,6 +68,11 @@ impl Rest {
         Self { company: Some(company), ..self.clone() }
     }
 
+    /// Scheme, host and port: all of the address that may be shown.
+    pub(super) fn origin(&self) -> &str {
+        self.exchange.origin()
+    }
+
     /// The records of `model` in `domain`, at most `most`, the first made first.
     ///
     /// # Errors

@@ -34,6 +34,8 @@ struct Inside {
     /// What it answers instead, to the next such request.
     bad: VecDeque<(&'static str, u16, &'static str)>,
     asked: Vec<String>,
+    /// A field that it no longer has.
+    gone: Option<&'static str>,
 }
 
 impl Simulator {
@@ -53,6 +55,7 @@ impl Simulator {
         let model = "/erp/rest/model/{model}";
         let routes = Router::new()
             .route(model, get(search).post(create))
+            .route(&format!("{model}/fields_get"), post(fields))
             .route(&format!("{model}/{{id}}/{{button}}"), post(press))
             .layer(axum::middleware::from_fn_with_state(simulator.clone(), gate))
             .with_state(simulator.clone());
@@ -77,6 +80,11 @@ impl Simulator {
         let mut inside = self.0.lock().unwrap();
         let records = inside.records.entry(model.to_owned()).or_default();
         records.values_mut().for_each(|record| record[field] = value.clone());
+    }
+
+    /// Takes a field away from every model, or gives it back.
+    pub(super) fn take_away(&self, field: Option<&'static str>) {
+        self.0.lock().unwrap().gone = field;
     }
 
     /// The requests so far: `GET web.shop`.
@@ -183,6 +191,25 @@ async fn search(
     let found: Vec<Json> =
         records.filter(|record| matches(record, &domain)).take(most).map(shown).collect();
     axum::Json(found).into_response()
+}
+
+/// The fields of a model, as `fields_get` lists them: those that the sink writes or reads.
+async fn fields(State(erp): State<Simulator>, Path(model): Path<String>) -> Response {
+    let names = match model.as_str() {
+        "sale.sale" => {
+            "company currency invoice_address lines party payment_term reference sale_date \
+             shipment_address state web_id web_shop total_amount untaxed_amount description comment"
+        }
+        "sale.line" => "product unit quantity unit_price",
+        "party.party" => "name code addresses contact_mechanisms",
+        "party.address" => "street city postal_code country party",
+        _ => return html(StatusCode::NOT_FOUND, "The requested URL was not found on the server."),
+    };
+    let gone = erp.0.lock().unwrap().gone;
+    let there = names.split_whitespace().filter(|name| Some(*name) != gone);
+    let fields: serde_json::Map<String, Json> =
+        there.map(|name| (name.to_owned(), json!({ "type": "char" }))).collect();
+    axum::Json(fields).into_response()
 }
 
 async fn create(

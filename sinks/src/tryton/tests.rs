@@ -163,6 +163,8 @@ macro_rules! promises {
     };
 }
 
+mod before_writing;
+
 promises!(
     an_order_becomes_a_processed_sale_of_the_exact_total,
     eight_deliveries_at_once_of_one_order_make_one_sale,

@@ -7,6 +7,7 @@ mod shop;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::ShutdownTrigger;
@@ -15,7 +16,7 @@ use tokio::net::TcpListener;
 use crate::arguments::Demo;
 use crate::failure::{Failure, Outcome};
 use crate::run::Running;
-use crate::signals;
+use crate::{files, signals};
 use erp::Erp;
 use folder::Folder;
 use journey::Journey;
@@ -38,7 +39,9 @@ pub async fn run(options: Demo) -> Outcome {
     let before = erp.count();
     let listener = listen(folder.erp).await?;
     let serving = tokio::spawn(erp.clone().serve(listener, stop.clone()));
-    let running = Running::start(&[folder.path().join("orders.yaml")]).await?;
+    let paths = [folder.path().join("orders.yaml")];
+    let pipelines = files::read(&paths)?.pipelines;
+    let running = Running::start(&paths, pipelines, Arc::default()).await?;
     running.started().await?;
 
     introduce(&folder, &running, before);

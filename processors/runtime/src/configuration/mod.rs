@@ -13,6 +13,7 @@ pub mod grammar;
 mod keys;
 mod load;
 pub mod pipeline;
+mod place;
 mod plan;
 pub mod problem;
 mod reference;

@@ -79,6 +79,15 @@ impl Problem {
         self
     }
 
+    /// The same problem, with nothing shown of its line but what is meant.
+    #[must_use]
+    pub(super) fn alone(mut self) -> Self {
+        let before = self.column.saturating_sub(1);
+        let meant: String = self.excerpt.chars().skip(before).take(self.length).collect();
+        self.excerpt = format!("{}{meant}", " ".repeat(before));
+        self
+    }
+
     /// The same problem with advice; none for an empty text.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

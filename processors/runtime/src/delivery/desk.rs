@@ -40,6 +40,17 @@ pub(crate) struct Batch {
     pub fill: Option<Fill>,
 }
 
+/// Whether what the sink is known to write fits what its target has: nothing is delivered before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Contract {
+    /// It was not held against it yet.
+    Unknown,
+    /// It does not, for this reason; it is looked at again after this long.
+    Broken(String, Duration),
+    /// It fits.
+    Holds,
+}
+
 /// What follows from a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -75,6 +86,7 @@ pub(super) struct Inner {
     others_fail: bool,
     /// What keeps the route from reading.
     pub(super) trouble: Option<String>,
+    pub(super) contract: Contract,
     /// What keeps a dead letter from being written.
     unwritten: Option<(String, Duration)>,
     /// Dead letters that are being tried again, by partition and offset.
@@ -108,6 +120,7 @@ impl Desk {
                 last_success: None,
                 others_fail: false,
                 trouble: None,
+                contract: Contract::Unknown,
                 unwritten: None,
                 retried: HashSet::new(),
                 overtaken: HashSet::new(),
@@ -140,6 +153,9 @@ impl Desk {
         }
         let now = Moment::now();
         let mut inner = self.lock();
+        if inner.contract != Contract::Holds {
+            return Next::Wait(None);
+        }
         let batch = match inner.breaker.gate(now) {
             Gate::All => inner.dispatcher.take(now, self.batch),
             Gate::Probe if self.fills => inner.dispatcher.take(now, self.batch),
@@ -333,6 +349,18 @@ impl Desk {
         }
     }
 
+    /// Whether the sink may deliver.
+    pub(super) fn set_contract(&self, contract: Contract) {
+        let holds = contract == Contract::Holds;
+        let mut inner = self.lock();
+        inner.contract = contract;
+        self.show(&inner, Moment::now());
+        drop(inner);
+        if holds {
+            self.wake_all();
+        }
+    }
+
     /// Stops the route, for this reason.
     pub fn halt(&self, reason: String) {
         self.halted.send_if_modified(|halted| {
@@ -353,17 +381,16 @@ impl Desk {
         }
     }
 
-    /// Says what the route is doing, now that it reads.
-    pub fn show_state(&self) {
-        self.show(&self.lock(), Moment::now());
-    }
-
     pub(super) fn show(&self, inner: &Inner, now: Moment) {
-        let state = match (&inner.trouble, &inner.unwritten, inner.breaker.waiting(now)) {
-            (Some(reason), _, _) => State::held(reason.clone()),
-            (_, Some((reason, wait)), _) => State::waiting(reason.clone(), *wait),
-            (_, _, Some((reason, Some(wait)))) => State::waiting(reason, wait),
-            (_, _, Some((reason, None))) => {
+        let waiting = inner.breaker.waiting(now);
+        let state = match (&inner.trouble, &inner.contract, &inner.unwritten, waiting) {
+            (Some(reason), ..) => State::held(reason.clone()),
+            (_, Contract::Unknown, ..) => State::Starting,
+            (_, Contract::Broken(reason, wait), ..) | (_, _, Some((reason, wait)), _) => {
+                State::waiting(reason.clone(), *wait)
+            }
+            (.., Some((reason, Some(wait)))) => State::waiting(reason, wait),
+            (.., Some((reason, None))) => {
                 let due = inner.dispatcher.next_due();
                 State::waiting(reason, due.map_or(Duration::ZERO, |due| due.since(now)))
             }

@@ -3,6 +3,7 @@
 mod backoff;
 mod breaker;
 mod burial;
+mod contract;
 mod desk;
 mod intake;
 mod worker;
@@ -23,6 +24,7 @@ use crate::replay::Selection;
 use crate::runtime::{Break, SinkRoute, Work};
 use crate::state::StateOf;
 
+use desk::Contract;
 pub(crate) use desk::{Batch, Desk};
 use worker::{Station, work};
 
@@ -113,7 +115,8 @@ impl Work for Delivery {
 
     fn begin(&mut self, consumer: &Consumer) {
         self.desk.follow(consumer.pulse());
-        self.desk.show_state();
+        self.desk.set_contract(Contract::Unknown);
+        self.workers.spawn(contract::hold(Arc::clone(&self.station)));
         for _ in 0..self.concurrency {
             self.workers.spawn(work(Arc::clone(&self.station)));
         }

@@ -10,6 +10,7 @@ use crate::dispatch::Commit;
 use crate::kafka::{
     Cluster, Decide, GroupOffsets, GroupView, Producer, ReadFrom, Reader, Record, blocking,
 };
+use crate::sink::SHADOW;
 use crate::{Fault, Headers};
 
 /// The compacted topic that remembers which routes have started. Key: the route's full name; value:
@@ -108,6 +109,8 @@ impl Settler {
         let remembered = memory.get(&*reading.route).filter(|known| known.topic == *reading.topic);
         let left = match remembered {
             Some(_) => Vec::new(),
+            // Nobody takes a sink in shadow for one under another name.
+            None if reading.route.ends_with(SHADOW) => Vec::new(),
             None => self.left_behind(&memory, &reading.topic),
         };
         let (work, cluster) = (reading.clone(), self.cluster.clone());
@@ -146,7 +149,8 @@ impl Settler {
             .filter(|(route, known)| {
                 known.topic == topic
                     && route.split_once('/').is_some_and(|(of, _)| of == pipeline)
-                    && !self.routes.iter().any(|ours| **ours == **route)
+                    && !route.ends_with(SHADOW)
+                    && !self.routes.iter().any(|ours| ours.trim_end_matches(SHADOW) == **route)
             })
             .map(|(route, _)| route.clone())
             .collect();
