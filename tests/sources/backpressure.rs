@@ -1,0 +1,54 @@
+//! Memory is bounded while Kafka takes nothing.
+
+use std::collections::BTreeSet;
+
+use tests::gate::Answer;
+
+use crate::application::Application;
+use crate::endtoend::until;
+use crate::world::{Found, TOPIC, World};
+
+/// How many mebibytes more a process may come to hold (`VmHWM`) than one that has published a few events:
+/// less than half of what the applications hold. The producer's own queue takes up to 64 of it.
+const GROWTH: u64 = 96;
+/// How many events prove that it goes on.
+const ENOUGH: usize = 200;
+
+/// Kafka answers nothing any more when the source has written its first events of many.
+pub async fn tell<A: Application>(world: &mut World<A>) {
+    world.started("one").await;
+    world.change(5).await;
+    world.arrived().await;
+    let before = world.process().peak_memory();
+    world.stop().await;
+
+    let flood = world.application.floods(&world.gate.address.to_string()).await;
+    world.gate.hold(Answer::Written(TOPIC));
+    world.start("one");
+    world.gate.holds().await;
+    world.gate.shut(true);
+    world.application.goes_on().await;
+    world.process().assert_alive();
+    let held = world.process().peak_memory();
+    eprintln!("{}: {before} MiB, {held} MiB with all that Kafka does not take", A::NAME);
+    world.gate.shut(false);
+    assert!(held < before + GROWTH, "{}: {before} MiB became {held} MiB", A::NAME);
+
+    world.application.is_told().await;
+    until(&format!("{ENOUGH} of the events are in the topic"), async || {
+        let found = Found::of::<A>(&world.events().await);
+        flood[..ENOUGH].iter().all(|name| found.ids.contains_key(name)).then_some(())
+    })
+    .await;
+    let after = world.process().peak_memory();
+    assert!(after < before + GROWTH, "{}: {before} MiB became {after} MiB", A::NAME);
+    world.stop().await;
+    let found = Found::of::<A>(&world.events().await);
+    found.holds::<A>();
+    let (there, flood): (BTreeSet<_>, Vec<_>) =
+        (found.ids.keys().collect(), flood.iter().collect());
+    let gap = flood.iter().position(|name| !there.contains(*name)).unwrap_or(flood.len());
+    let beyond = flood[gap..].iter().filter(|name| there.contains(**name)).count();
+    assert!(!A::ONCE || beyond == 0, "{} is missing, and {beyond} behind it are there", flood[gap]);
+    world.no_dead_letters().await;
+}

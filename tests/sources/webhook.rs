@@ -1,0 +1,157 @@
+//! A shop that calls for each event, and again until it is told that it is taken.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::application::{Application, body, names};
+use crate::endtoend::folder::Folder;
+use crate::endtoend::shop::{self, Answer, now, signed_with};
+use crate::endtoend::until;
+use crate::world::World;
+
+/// How many calls come while Kafka takes nothing, how many of them at once, and how large they are.
+const CALLS: usize = 2_000;
+const AT_ONCE: usize = 500;
+const BYTES: usize = 256 << 10;
+/// How many of a flood call again until they are taken.
+const KEPT: usize = 200;
+
+pub struct Shop {
+    calls: Arc<Calls>,
+    changed: usize,
+}
+
+#[derive(Default)]
+struct Calls {
+    /// Where they go.
+    url: Mutex<String>,
+    secret: Mutex<&'static str>,
+    /// What was not taken yet, with the last answer.
+    open: Mutex<BTreeMap<String, Option<Answer>>>,
+}
+
+impl Calls {
+    async fn call(&self, name: &str, bytes: usize) -> Option<Answer> {
+        let (url, secret) = (self.url.lock().unwrap().clone(), *self.secret.lock().unwrap());
+        let number = name.rsplit('-').next().unwrap().parse().unwrap();
+        let event = json!({ "id": name, "body": body(number, bytes) }).to_string();
+        shop::Shop::new(&url).try_send(signed_with(secret, now(), name, event)).await
+    }
+
+    /// Calls until it is taken.
+    async fn until_taken(&self, name: String, bytes: usize) {
+        while !self.is_taken(&name, self.call(&name, bytes).await) {
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn is_taken(&self, name: &str, answer: Option<Answer>) -> bool {
+        let mut open = self.open.lock().unwrap();
+        let taken = answer.as_ref().is_some_and(|answer| answer.status == 200);
+        match answer {
+            Some(_) if taken => drop(open.remove(name)),
+            Some(answer) => drop(open.insert(name.to_owned(), Some(answer))),
+            None => {}
+        }
+        taken
+    }
+}
+
+impl Shop {
+    fn begin(&self, names: &[String], bytes: usize) {
+        for name in names {
+            self.calls.open.lock().unwrap().insert(name.clone(), None);
+            let (calls, name) = (Arc::clone(&self.calls), name.clone());
+            tokio::spawn(async move { calls.until_taken(name, bytes).await });
+        }
+    }
+}
+
+impl Application for Shop {
+    const NAME: &'static str = "webhook";
+    const ONCE: bool = false;
+    const SECRETS: [&'static str; 2] =
+        ["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"];
+
+    async fn start() -> Self {
+        let calls = Calls { secret: Mutex::new(Self::SECRETS[0]), ..Calls::default() };
+        Self { calls: Arc::new(calls), changed: 0 }
+    }
+
+    fn sections(&self) -> String {
+        r#"
+sources:
+  source:
+    webhook: { path: /shop, signature: { standard_webhooks: "${file:application.secret}" } }
+    to: events
+    key: .id
+"#
+        .to_owned()
+    }
+
+    fn meets(&mut self, folder: &Folder) {
+        *self.calls.url.lock().unwrap() = format!("http://{}/shop", folder.webhooks);
+    }
+
+    async fn change(&mut self, count: usize) -> Vec<String> {
+        let names = names(self.changed..self.changed + count);
+        self.changed += count;
+        self.begin(&names, 100);
+        names
+    }
+
+    async fn repeats(&mut self) {
+        self.begin(&names(0..self.changed), 100);
+    }
+
+    async fn is_told(&self) {
+        until("every call is taken", async || {
+            self.calls.open.lock().unwrap().is_empty().then_some(())
+        })
+        .await;
+    }
+
+    async fn floods(&mut self, _kafka: &str) -> Vec<String> {
+        let names = names(self.changed..self.changed + KEPT);
+        self.changed += KEPT;
+        self.begin(&names, BYTES);
+        names
+    }
+
+    /// Others call once each: 503, with the time after which to call again.
+    async fn goes_on(&mut self) {
+        let names = names(self.changed..self.changed + CALLS);
+        let calls = futures::stream::iter(&names).map(|name| self.calls.call(name, BYTES));
+        let answers: Vec<_> = calls.buffer_unordered(AT_ONCE).collect().await;
+        for answer in answers {
+            let answer = answer.expect("it answers");
+            assert_eq!(answer.status, 503, "{answer:?}");
+            let wait: u64 = answer.retry_after.as_deref().expect("Retry-After").parse().unwrap();
+            assert!(wait > 0, "{answer:?}");
+        }
+    }
+
+    async fn lock(&mut self) {
+        *self.calls.secret.lock().unwrap() = Self::SECRETS[1];
+    }
+
+    /// The route does not wait: others may call with another secret. The caller is told, and the log.
+    async fn refusal(world: &World<Self>) -> Option<String> {
+        let open = world.application.calls.open.lock().unwrap();
+        let answer = open.values().flatten().find(|answer| answer.status == 401)?;
+        let logs = world.logs();
+        let line = logs.lines().find(|line| line.contains("a call was refused"))?;
+        Some(format!("{} {}\n{line}", answer.status, answer.body))
+    }
+
+    fn expected_refusal(&self) -> Vec<String> {
+        let said = "The signature does not match the body. Sign the very bytes that are sent, with \
+                    the secret of this source.";
+        ["401", said, "\norders/source", "status=401", said].map(str::to_owned).to_vec()
+    }
+}
