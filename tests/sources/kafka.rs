@@ -102,9 +102,8 @@ sources:
     }
 
     fn expected_refusal(&self) -> Vec<String> {
-        let address = self.gate.address.to_string();
-        [&address, "Invalid username or password", "check `username` and `password`"]
-            .map(str::to_owned)
-            .to_vec()
+        let log_in = format!("The log-in of `{USER}` at {} was refused", self.gate.address);
+        let cure = "check `username` and `password` under `security.sasl`";
+        [&log_in, "Invalid username or password", cure].map(str::to_owned).to_vec()
     }
 }

@@ -121,7 +121,7 @@ sources:
     }
 
     fn expected_refusal(&self) -> Vec<String> {
-        let asked = format!("GET {}", self.url);
+        let asked = format!("GET /items of {}", self.url);
         [&asked, "answered 401 Unauthorized", "invalid_token", "check the connection's credentials"]
             .map(str::to_owned)
             .to_vec()

@@ -28,8 +28,8 @@ pub struct Shop {
 
 #[derive(Default)]
 struct Calls {
-    /// Where they go.
-    url: Mutex<String>,
+    /// Who makes them, once it knows where they go.
+    shop: Mutex<Option<Arc<shop::Shop>>>,
     secret: Mutex<&'static str>,
     /// What was not taken yet, with the last answer.
     open: Mutex<BTreeMap<String, Option<Answer>>>,
@@ -37,10 +37,10 @@ struct Calls {
 
 impl Calls {
     async fn call(&self, name: &str, bytes: usize) -> Option<Answer> {
-        let (url, secret) = (self.url.lock().unwrap().clone(), *self.secret.lock().unwrap());
+        let (shop, secret) = (self.shop.lock().unwrap().clone(), *self.secret.lock().unwrap());
         let number = name.rsplit('-').next().unwrap().parse().unwrap();
         let event = json!({ "id": name, "body": body(number, bytes) }).to_string();
-        shop::Shop::new(&url).try_send(signed_with(secret, now(), name, event)).await
+        shop?.try_send(signed_with(secret, now(), name, event)).await
     }
 
     /// Calls until it is taken.
@@ -95,7 +95,12 @@ sources:
     }
 
     fn meets(&mut self, folder: &Folder) {
-        *self.calls.url.lock().unwrap() = format!("http://{}/shop", folder.webhooks);
+        let shop = Arc::new(folder.shop());
+        let mut known = self.calls.shop.lock().unwrap();
+        // A new client takes its time.
+        if known.as_ref().is_none_or(|known| known.url != shop.url) {
+            *known = Some(shop);
+        }
     }
 
     async fn change(&mut self, count: usize) -> Vec<String> {
@@ -152,6 +157,9 @@ sources:
     fn expected_refusal(&self) -> Vec<String> {
         let said = "The signature does not match the body. Sign the very bytes that are sent, with \
                     the secret of this source.";
-        ["401", said, "\norders/source", "status=401", said].map(str::to_owned).to_vec()
+        // To the caller, and in the log.
+        let (answer, logged) =
+            (format!("401 {{\"error\":\"{said}\"}}"), format!("reason=\"{said}\""));
+        vec![answer, "route=orders/source".to_owned(), "status=401".to_owned(), logged]
     }
 }

@@ -145,7 +145,7 @@ impl Endpoint {
         let signed = match self.reader.verify(&parts.headers, &body, received / 1_000) {
             Ok(signed) => signed,
             Err(Refusal(message)) => {
-                warn!(route = %self.route, status = 401, "a call was refused: its signature is not good");
+                warn!(route = %self.route, status = 401, reason = message, "a call was refused: its signature is not good");
                 return Answer::error(StatusCode::UNAUTHORIZED, message);
             }
         };
