@@ -30,7 +30,8 @@ pub struct Warehouse {
 }
 
 impl Warehouse {
-    fn writes(&mut self, count: usize, bytes: usize) -> Vec<String> {
+    /// Writes so many records, each some of them to one of so many partitions.
+    fn writes(&mut self, count: usize, bytes: usize, partitions: i32) -> Vec<String> {
         let first = self.changed;
         self.changed += count;
         let security = [
@@ -49,7 +50,7 @@ impl Warehouse {
             };
             let records: Vec<_> = (first + at * AT_ONCE..).zip(names).map(record).collect();
             block_in_place(|| producer.write(THEIRS, partition, &records));
-            partition = (partition + 1) % PARTITIONS;
+            partition = (partition + 1) % partitions;
         }
         names
     }
@@ -89,11 +90,12 @@ sources:
     }
 
     async fn change(&mut self, count: usize) -> Vec<String> {
-        self.writes(count, 100)
+        self.writes(count, 100, PARTITIONS)
     }
 
+    /// In one partition: between them there is no order.
     async fn floods(&mut self, _kafka: &str) -> Vec<String> {
-        self.writes(FLOOD, BYTES)
+        self.writes(FLOOD, BYTES, 1)
     }
 
     async fn lock(&mut self) {
