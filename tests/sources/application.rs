@@ -26,6 +26,8 @@ pub trait Application: Sized + Send + 'static {
     const NAME: &'static str;
     /// Whether each event is in the topic once, whatever fails; else at least once, under one `ce_id`.
     const ONCE: bool = true;
+    /// How many mebibytes more its process may come to hold (`VmHWM`) while Kafka takes nothing.
+    const GROWTH: u64 = 64;
     /// Whether things change by themselves, too.
     const CHANGES_BY_ITSELF: bool = false;
     /// Its secret before and after it was changed at the application; the source reads it from the file

@@ -6,9 +6,6 @@ use crate::application::Application;
 use crate::endtoend::until;
 use crate::world::{Found, TOPIC, World};
 
-/// How many mebibytes more a process may come to hold (`VmHWM`) than one that has published a few events:
-/// less than half of what the applications hold. The producer's own queue takes up to 64 of it.
-const GROWTH: u64 = 96;
 /// How many events prove that it goes on.
 const ENOUGH: usize = 200;
 
@@ -31,7 +28,7 @@ pub async fn tell<A: Application>(world: &mut World<A>) {
     let held = world.process().peak_memory();
     eprintln!("{}: {before} MiB, {held} MiB with all that Kafka does not take", A::NAME);
     world.gate.shut(false);
-    assert!(held < before + GROWTH, "{}: {before} MiB became {held} MiB", A::NAME);
+    assert!(held < before + A::GROWTH, "{}: {before} MiB became {held} MiB", A::NAME);
 
     world.application.is_told().await;
     until(&format!("{ENOUGH} of the events are in the topic"), async || {
@@ -40,7 +37,7 @@ pub async fn tell<A: Application>(world: &mut World<A>) {
     })
     .await;
     let after = world.process().peak_memory();
-    assert!(after < before + GROWTH, "{}: {before} MiB became {after} MiB", A::NAME);
+    assert!(after < before + A::GROWTH, "{}: {before} MiB became {after} MiB", A::NAME);
     world.stop().await;
     let found = Found::of::<A>(&world.events().await);
     found.holds::<A>();

@@ -76,6 +76,8 @@ impl Shop {
 impl Application for Shop {
     const NAME: &'static str = "webhook";
     const ONCE: bool = false;
+    /// 8 MiB of calls, held several times as large, and what is read ahead of as many connections.
+    const GROWTH: u64 = 160;
     const SECRETS: [&'static str; 2] =
         ["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"];
 
@@ -134,12 +136,18 @@ sources:
     async fn goes_on(&mut self) {
         let url = self.calls.shop.lock().unwrap().as_ref().unwrap().url.replace("/shop", "/large");
         let (shop, body) = (shop::Shop::new(&url), body(0, BYTES));
-        let call = |number: usize| {
+        let call = |number: usize, body: &str| {
             let event = format!(r#"{{"id":"large-{number}","body":"{body}"}}"#).into_bytes();
             let call = Call { headers: Vec::new(), body: event };
-            shop.send(call.with("authorization", &format!("Bearer {TOKEN}")))
+            call.with("authorization", &format!("Bearer {TOKEN}"))
         };
-        let calls = futures::stream::iter(0..CALLS).map(call).buffer_unordered(AT_ONCE);
+        until("the second source listens", async || {
+            let answer = shop.try_send(call(CALLS, "")).await?;
+            (answer.status == 503).then_some(())
+        })
+        .await;
+        let calls = futures::stream::iter(0..CALLS).map(|number| shop.send(call(number, &body)));
+        let calls = calls.buffer_unordered(AT_ONCE);
         let (answers, ()) = futures::join!(calls.collect::<Vec<_>>(), sleep(HELD));
         for answer in answers {
             assert_eq!(answer.status, 503, "{answer:?}");

@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(15);
 
 /// How many bytes of a source's bodies are under way at once, from the caller to Kafka's acknowledgement.
 /// An event is held several times as large: parsed, encoded, in the producer's queue.
-const ROOM: usize = 16 << 20;
+const ROOM: usize = 8 << 20;
 
 /// Room for the bodies of a source that are under way.
 #[derive(Clone)]
