@@ -10,6 +10,9 @@ use crate::world::World;
 /// in the middle.
 pub const HELD: std::time::Duration = std::time::Duration::from_secs(12);
 
+const EVENT: &str = r#"{"type": "record", "name": "Event", "fields": [
+  {"name": "id", "type": "string"}, {"name": "body", "type": "string"}]}"#;
+
 /// A text of so many bytes, which differs from one number to the next.
 pub fn body(number: usize, bytes: usize) -> String {
     format!("{number:08} ").repeat(bytes / 9)
@@ -20,10 +23,13 @@ pub fn names(numbers: Range<usize>) -> Vec<String> {
     numbers.map(|number| format!("e-{number:06}")).collect()
 }
 
-/// An application, and the source that reads from it. Its events have the fields `id` and `body`.
+/// An application, and the source that reads from it.
 pub trait Application: Sized + Send + 'static {
     /// The source's name.
     const NAME: &'static str;
+    /// The topic that it writes to, and the schema of what it writes.
+    const TOPIC: &'static str = "events";
+    const SCHEMA: &'static str = EVENT;
     /// Whether each event is in the topic once, whatever fails; else at least once, under one `ce_id`.
     const ONCE: bool = true;
     /// How many mebibytes more its process may come to hold (`VmHWM`) while Kafka takes nothing.
@@ -44,7 +50,7 @@ pub trait Application: Sized + Send + 'static {
     /// An application that runs.
     async fn start() -> Self;
 
-    /// The connection, and the source `source` that writes to the topic `events`.
+    /// The connection, and the source `source` that writes to the topic.
     fn sections(&self) -> String;
 
     /// The pipeline runs in this folder from now on.

@@ -4,7 +4,7 @@ use tests::gate::Answer;
 
 use crate::application::Application;
 use crate::endtoend::until;
-use crate::world::{Found, TOPIC, World};
+use crate::world::{Found, World};
 
 /// How many events prove that it goes on.
 const ENOUGH: usize = 200;
@@ -19,7 +19,7 @@ pub async fn tell<A: Application>(world: &mut World<A>) {
     let few = Found::of::<A>(&world.events().await).ids;
 
     let flood = world.application.floods(&world.gate.address.to_string()).await;
-    world.gate.hold(Answer::Written(TOPIC));
+    world.gate.hold(Answer::Written(A::TOPIC));
     world.start("one");
     world.gate.holds().await;
     world.gate.shut(true);

@@ -7,7 +7,7 @@ use tests::gate::Answer;
 use tokio::time::sleep;
 
 use crate::application::Application;
-use crate::world::{TOPIC, World};
+use crate::world::World;
 
 /// How often it is killed while things change.
 const KILLS: usize = 3;
@@ -33,9 +33,9 @@ pub async fn tell<A: Application>(world: &mut World<A>) {
     }
     world.arrived().await;
 
-    let mut answers = vec![Answer::Written(TOPIC)];
+    let mut answers = vec![Answer::Written(A::TOPIC)];
     if A::ONCE {
-        answers.push(Answer::Committed(TOPIC));
+        answers.push(Answer::Committed(A::TOPIC));
     }
     for answer in answers {
         world.gate.hold(answer);

@@ -29,6 +29,8 @@ fn name(due: DateTime<Utc>) -> String {
 
 impl Application for Clock {
     const NAME: &'static str = "schedule";
+    const TOPIC: &'static str = "ticks";
+    const SCHEMA: &'static str = schemas::events::TICK;
     const CHANGES_BY_ITSELF: bool = true;
     const SECRETS: [&'static str; 2] = ["secret-before", "secret-afterwards"];
     const WITHOUT_CREDENTIALS: Option<&'static str> =
@@ -39,7 +41,7 @@ impl Application for Clock {
     }
 
     fn sections(&self) -> String {
-        "sources:\n  source: { schedule: { cron: \"* * * * * *\", missed: all }, to: events }\n"
+        "sources:\n  source: { schedule: { cron: \"* * * * * *\", missed: all }, to: ticks }\n"
             .into()
     }
 

@@ -14,14 +14,6 @@ use crate::endtoend::topic::{self, Record};
 use crate::endtoend::until;
 use crate::registry;
 
-/// The topic that every source writes to.
-pub const TOPIC: &str = "events";
-
-const SCHEMA: &str = r#"{"type": "record", "name": "Event", "fields": [
-  {"name": "id", "type": "string", "default": ""}, {"name": "body", "type": "string", "default": ""},
-  {"name": "schedule", "type": "string", "default": ""},
-  {"name": "due", "type": {"type": "long", "logicalType": "timestamp-millis"}, "default": 0}]}"#;
-
 /// An application and all that is around it.
 pub struct World<A> {
     pub application: A,
@@ -64,11 +56,12 @@ impl<A: Application> World<A> {
         let folder = self.folders.entry(instance).or_insert_with(|| {
             let folder = Folder::with(&format!(
                 "kafka: {{ brokers: \"{}\" }}\nregistry: {{ url: \"http://{registry}\" }}\ntopics:\n  \
-                 {TOPIC}: {{ partitions: 3, schema: event.avsc }}\n{}",
+                 {}: {{ partitions: 3, schema: topic.avsc }}\n{}",
                 gate.address,
+                A::TOPIC,
                 application.sections()
             ));
-            folder.write("event.avsc", SCHEMA);
+            folder.write("topic.avsc", A::SCHEMA);
             folder.write("application.secret", A::SECRETS[0]);
             folder
         });
@@ -148,7 +141,7 @@ impl<A: Application> World<A> {
 
     /// What readers of committed events see.
     pub async fn events(&self) -> Vec<Record> {
-        topic::read(self.gate.address.to_string(), TOPIC).await
+        topic::read(self.gate.address.to_string(), A::TOPIC).await
     }
 
     /// Waits until all has arrived, stops, and holds the account: each change has one event, nothing
