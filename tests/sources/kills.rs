@@ -42,6 +42,7 @@ pub async fn tell<A: Application>(world: &mut World<A>) {
         world.change(CHANGES).await;
         world.gate.holds().await;
         world.kill_and_start();
+        world.runs().await;
         world.arrived().await;
     }
     world.holds().await;

@@ -75,6 +75,11 @@ impl<A: Application> World<A> {
     /// The same, and waits until its source runs.
     pub async fn started(&mut self, instance: &'static str) {
         self.start(instance);
+        self.runs().await;
+    }
+
+    /// Waits until the source runs.
+    pub async fn runs(&self) {
         until("the source runs", async || {
             let status = self.folder().operators().get("/status").await?.1;
             status.contains(r#""state":"running""#).then_some(())
