@@ -15,8 +15,11 @@ const KILLS: usize = 3;
 const CHANGES: usize = 40;
 const STEPS: usize = 4;
 
-/// SIGKILL at random moments while things change; then once Kafka has written events and has not said
-/// so, and once it has committed their transaction and has not said so.
+/// How long a source has to take up a change that does not reach Kafka.
+const ON_THE_WAY: Duration = Duration::from_millis(500);
+
+/// SIGKILL at random moments while things change; then while events do not reach Kafka, once Kafka has
+/// written events and has not said so, and once it has committed their transaction and has not said so.
 pub async fn tell<A: Application>(world: &mut World<A>) {
     world.started("one").await;
     for _ in 0..KILLS {
@@ -31,6 +34,14 @@ pub async fn tell<A: Application>(world: &mut World<A>) {
         tokio::time::sleep_until(killed).await;
         world.kill_and_start();
     }
+    world.arrived().await;
+
+    world.gate.shut(true);
+    world.change(CHANGES).await;
+    sleep(ON_THE_WAY).await;
+    world.process().kill();
+    world.gate.shut(false);
+    world.started("one").await;
     world.arrived().await;
 
     let mut answers = vec![Answer::Written(A::TOPIC)];
