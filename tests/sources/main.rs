@@ -10,7 +10,7 @@
 //! ```text
 //! cargo test --workspace --test sources                  all but PostgreSQL's
 //! just sources                                           all
-//! cargo test --workspace --test sources -- kafka         one source
+//! cargo test --workspace --test sources -- kafka::       one source
 //! cargo test --workspace --test sources -- credentials   one promise
 //! ```
 //!
@@ -80,7 +80,7 @@ fn add<A: Application>(
     tell: impl AsyncFnOnce(&mut World<A>) + Send + 'static,
     does_not_apply: Option<&'static str>,
 ) {
-    let name = format!("{}: {promise}", A::NAME);
+    let name = format!("{}::{promise}", A::NAME);
     if let Some(why) = does_not_apply.map(str::to_owned).or_else(A::obstacle) {
         return suite.skip([name], &format!("{}: {why}", A::NAME));
     }

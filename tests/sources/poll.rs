@@ -110,9 +110,8 @@ sources:
     }
 
     async fn floods(&mut self, _kafka: &str) -> Vec<String> {
-        let mut state = self.state.lock().unwrap();
-        state.large_from = state.count;
-        drop(state);
+        let large_from = self.state.lock().unwrap().count;
+        self.state.lock().unwrap().large_from = large_from;
         self.change(FLOOD).await
     }
 
