@@ -14,7 +14,7 @@ default:
     @just --list
 
 # Every check, the cheap ones first.
-ci: format readme lint deny registry-client foreign-tools foreign-clients conformance journey poll file-sink postgres-sink cdc probe faults-gate
+ci: format readme lint deny registry-client foreign-tools foreign-clients conformance journey poll sources file-sink postgres-sink cdc probe faults-gate
 
 # Formatting, as rustfmt.toml says.
 format:
@@ -65,6 +65,10 @@ journey: kafka erp postgres
 # Applications that are polled: simulated ones, and a real ERP.
 poll: erp
     PASSERELLE_TEST_ERP={{ erp_directory }} cargo test --workspace --test poll
+
+# What every source promises, held for each of them, PostgreSQL included: a minute and a half on 2 cores.
+sources: postgres
+    PASSERELLE_TEST_POSTGRES={{ postgres_url }} cargo test --workspace --test sources
 
 # Events into tables of a real PostgreSQL, over kills of the process, the server and the way between them.
 postgres-sink: postgres

@@ -133,6 +133,11 @@ impl Database {
         )
     }
 
+    /// `127.0.0.1:25432/name`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}/{}", self.server.port(), self.name)
+    }
+
     /// The name of a slot: they are the whole server's.
     pub fn slot(&self) -> String {
         format!("slot_{}", self.name)

@@ -22,7 +22,6 @@ use tryton::{Protocol, Tryton};
 fn folder(sections: &str) -> Folder {
     let folder = Folder::with(sections);
     folder.write("contact.avsc", schemas::events::CONTACT);
-    folder.write("tick.avsc", schemas::events::TICK);
     folder
 }
 
@@ -160,45 +159,6 @@ async fn what_a_source_reads_from_is_checked() {
     let folder = folder(&good);
     let answer = folder.passerelle(&["check", "pipeline.yaml"]).await;
     assert_eq!(answer.code, 0, "{answer:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_schedule_ticks_once_for_each_time_over_a_kill() {
-    let sections = r#"
-topics:
-  ticks: { partitions: 1, schema: tick.avsc }
-sources:
-  every_second: { schedule: { cron: "* * * * * *", missed: all }, to: ticks }
-"#;
-    let folder = folder(sections);
-    let mut process = folder.run().await;
-    let count = async |more: usize| {
-        let enough = async || (folder.tap("ticks").await.len() > more).then_some(());
-        until("it ticks", enough).await;
-    };
-    count(1).await;
-    process.kill();
-    let _process = folder.run().await;
-    let missed = folder.tap("ticks").await.len() + 2;
-    count(missed).await;
-    let due: Vec<String> = folder
-        .tap("ticks")
-        .await
-        .iter()
-        .map(|event| event["headers"]["ce_id"].to_string())
-        .collect();
-    let distinct: BTreeSet<_> = due.iter().collect();
-    assert_eq!(distinct.len(), due.len(), "none comes twice: {due:?}");
-    let times: Vec<i64> =
-        folder.tap("ticks").await.iter().map(|event| seconds(&event["value"]["due"])).collect();
-    assert!(times.windows(2).all(|pair| pair[1] == pair[0] + 1), "none is left out: {times:?}");
-}
-
-/// The second of the minute is enough: they follow each other.
-fn seconds(due: &Value) -> i64 {
-    let text = due.as_str().unwrap();
-    let part = |range: std::ops::Range<usize>| text[range].parse::<i64>().unwrap();
-    part(8..10) * 86_400 + part(11..13) * 3_600 + part(14..16) * 60 + part(17..19)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ pub mod broker_process;
 pub mod cluster;
 pub mod consumer;
 pub mod deadline;
+pub mod gate;
 pub mod producer;
 pub mod record;
 pub mod suite;

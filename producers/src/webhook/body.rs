@@ -1,19 +1,45 @@
 //! Reading a body without trusting its size.
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::http::{HeaderMap, StatusCode, header};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use engine::Value;
 use flate2::read::MultiGzDecoder;
-use http_body_util::LengthLimitError;
+use futures::StreamExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::Answer;
 
 /// How long a caller may take to send its body.
 const DEADLINE: Duration = Duration::from_secs(15);
+
+/// How many bytes of a source's bodies are under way at once, from the caller to Kafka's acknowledgement.
+/// An event is held several times as large: parsed, encoded, in the producer's queue.
+const ROOM: usize = 8 << 20;
+
+/// Room for the bodies of a source that are under way.
+#[derive(Clone)]
+pub struct Room(Arc<Semaphore>);
+
+/// The part of it that a call takes; free again once this is dropped.
+pub struct Taken(OwnedSemaphorePermit);
+
+impl Room {
+    /// Room for some bodies of at most `limit` bytes, or for one of them, as it was sent and unpacked.
+    pub fn new(limit: usize) -> Self {
+        let bytes = ROOM.max(limit.saturating_mul(2)).min(Semaphore::MAX_PERMITS);
+        Self(Arc::new(Semaphore::new(bytes)))
+    }
+
+    fn take(&self, bytes: usize) -> Option<Taken> {
+        let bytes = u32::try_from(bytes).ok()?;
+        Arc::clone(&self.0).try_acquire_many_owned(bytes).ok().map(Taken)
+    }
+}
 
 /// A body as it was sent, and as it reads.
 #[derive(Clone)]
@@ -36,42 +62,66 @@ impl Received {
     }
 }
 
-/// Reads a body of at most `limit` bytes, both on the wire and unpacked.
+/// Reads a body of at most `limit` bytes, both on the wire and unpacked, if there is room for it.
 ///
 /// # Errors
-/// The answer to give: 400, 408, 413 or 415.
-pub async fn receive(headers: &HeaderMap, body: Body, limit: usize) -> Result<Received, Answer> {
-    let read = tokio::time::timeout(DEADLINE, axum::body::to_bytes(body, limit)).await;
-    let raw = match read {
-        Ok(Ok(raw)) => raw,
-        Ok(Err(error)) if is_too_long(&error) => return Err(too_large(limit)),
-        Ok(Err(error)) => {
-            return Err(Answer::error(
-                StatusCode::BAD_REQUEST,
-                format!("The body could not be read: {error}."),
-            ));
-        }
-        Err(_) => {
-            return Err(Answer::error(
-                StatusCode::REQUEST_TIMEOUT,
-                "The body did not arrive within 15 s.",
-            ));
-        }
-    };
+/// The answer to give: 400, 408, 413, 415 or 503.
+pub async fn receive(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    room: &Room,
+) -> Result<(Received, Taken), Answer> {
+    let read = read(body.into_data_stream(), limit, room);
+    let (raw, mut taken) = tokio::time::timeout(DEADLINE, read).await.unwrap_or_else(|_| {
+        let message = "The body did not arrive within 15 s.";
+        Err(Answer::error(StatusCode::REQUEST_TIMEOUT, message))
+    })?;
     let plain = match headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes()) {
         None | Some(b"identity" | b"") => raw.clone(),
-        Some(b"gzip" | b"x-gzip") => unpack(&raw, limit)?,
+        Some(b"gzip" | b"x-gzip") => {
+            let plain = unpack(&raw, limit)?;
+            taken.0.merge(room.take(plain.len()).ok_or_else(no_room)?.0);
+            plain
+        }
         Some(_) => {
             let message =
                 "The body's Content-Encoding is not understood: send it plain or with gzip.";
             return Err(Answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
         }
     };
-    Ok(Received { raw, plain })
+    Ok((Received { raw, plain }, taken))
 }
 
-fn is_too_long(error: &axum::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.is::<LengthLimitError>())
+/// Reads what comes. What there is no room for is read to its end and forgotten: who still sends does
+/// not hear the answer.
+async fn read(
+    mut body: BodyDataStream,
+    limit: usize,
+    room: &Room,
+) -> Result<(Bytes, Taken), Answer> {
+    let (mut kept, mut length) = (room.take(0).map(|taken| (BytesMut::new(), taken)), 0);
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(|error| {
+            let message = format!("The body could not be read: {error}.");
+            Answer::error(StatusCode::BAD_REQUEST, message)
+        })?;
+        length += piece.len();
+        if length > limit {
+            return Err(too_large(limit));
+        }
+        kept = kept.zip(room.take(piece.len())).map(|((mut bytes, mut taken), more)| {
+            bytes.extend_from_slice(&piece);
+            taken.0.merge(more.0);
+            (bytes, taken)
+        });
+    }
+    let (bytes, taken) = kept.ok_or_else(no_room)?;
+    Ok((bytes.freeze(), taken))
+}
+
+fn no_room() -> Answer {
+    Answer::unavailable("Too many calls are on their way to Kafka: send this one again.")
 }
 
 fn too_large(limit: usize) -> Answer {
@@ -113,7 +163,7 @@ mod tests {
 
     async fn status(encoding: &str, body: Vec<u8>, limit: usize) -> u16 {
         let headers = HeaderMap::from_iter([(header::CONTENT_ENCODING, encoding.parse().unwrap())]);
-        receive(&headers, Body::from(body), limit)
+        receive(&headers, Body::from(body), limit, &Room::new(limit))
             .await
             .map_or_else(|answer| answer.status.as_u16(), |_| 200)
     }
@@ -132,5 +182,19 @@ mod tests {
         assert_eq!(status("gzip", gzip(b"0123456789"), 100).await, 200);
         assert_eq!(status("gzip", b"not gzip".to_vec(), 100).await, 400);
         assert_eq!(status("br", b"x".to_vec(), 100).await, 415);
+    }
+
+    #[tokio::test]
+    async fn what_there_is_no_room_for_comes_again_later() {
+        let room = Room::new(10);
+        let receive = || receive_of(ROOM / 2 + 1, &room);
+        let (_, first) = receive().await.unwrap();
+        assert_eq!(receive().await.map(drop).unwrap_err().status.as_u16(), 503);
+        drop(first);
+        assert!(receive().await.is_ok());
+    }
+
+    async fn receive_of(bytes: usize, room: &Room) -> Result<(Received, Taken), Answer> {
+        receive(&HeaderMap::new(), Body::from(vec![b'x'; bytes]), ROOM, room).await
     }
 }

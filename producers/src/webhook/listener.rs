@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use super::answer::Answer;
+use super::server;
 
 /// Calls served at once, at most; each may hold a body.
 const AT_ONCE: usize = 1_024;
@@ -147,23 +148,14 @@ impl Listener {
         let socket = TcpListener::bind(address).await.map_err(|error| {
             Fault::remote("listen", format!("Cannot listen on {address} for webhooks: {error}. Is another process listening there?"))
         })?;
-        let (close, mut closing) = watch::channel(());
+        let (close, closing) = watch::channel(());
         let service = Service {
             paths: Arc::clone(&self.paths),
             holders: Arc::clone(&self.holders),
             slots: Arc::new(Semaphore::new(AT_ONCE)),
         };
         let router = Router::new().fallback(call).with_state(service);
-        tokio::spawn(async move {
-            let held = closing.clone();
-            let stopped = async move {
-                let _ = closing.changed().await;
-            };
-            if let Err(error) = axum::serve(socket, router).with_graceful_shutdown(stopped).await {
-                tracing::error!(%address, %error, "the webhook listener ended");
-            }
-            drop(held);
-        });
+        tokio::spawn(server::serve(socket, router, closing));
         *bound = Some(close);
         Ok(())
     }

@@ -6,6 +6,7 @@ mod answer;
 mod body;
 mod call;
 mod listener;
+mod server;
 mod signature;
 mod source;
 mod thin;

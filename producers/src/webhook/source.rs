@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::answer::Answer;
-use super::body::{self, Received};
+use super::body::{self, Received, Room, Taken};
 use super::call::{Call, Reader, Unread, kept_headers};
 use super::listener::{DRAIN, Handler, Listeners};
 use super::signature::Refusal;
@@ -61,6 +61,7 @@ pub struct WebhookSource {
 pub(super) struct Endpoint {
     route: Arc<str>,
     body_limit: usize,
+    room: Room,
     on_invalid: OnInvalid,
     reader: Reader,
     fetch: Option<Fetch>,
@@ -96,6 +97,7 @@ impl Source for WebhookSource {
         let endpoint = Arc::new(Endpoint {
             route: Arc::clone(&self.route),
             body_limit: self.body_limit,
+            room: Room::new(self.body_limit),
             on_invalid: self.on_invalid,
             reader: self.reader,
             fetch: self.fetch,
@@ -141,8 +143,9 @@ impl Source for WebhookSource {
 impl Endpoint {
     async fn answer(self: Arc<Self>, request: Request) -> Answer {
         let (parts, body) = request.into_parts();
-        let body = match body::receive(&parts.headers, body, self.body_limit).await {
-            Ok(body) => body,
+        let received = body::receive(&parts.headers, body, self.body_limit, &self.room).await;
+        let (body, taken) = match received {
+            Ok(received) => received,
             Err(answer) => return answer,
         };
         if self.reader.verifier.is_trial(&body.plain) {
@@ -152,7 +155,7 @@ impl Endpoint {
         let signed = match self.reader.verify(&parts.headers, &body, received / 1_000) {
             Ok(signed) => signed,
             Err(Refusal(message)) => {
-                warn!(route = %self.route, status = 401, "a call was refused: its signature is not good");
+                warn!(route = %self.route, status = 401, reason = message, "a call was refused: its signature is not good");
                 return Answer::error(StatusCode::UNAUTHORIZED, message);
             }
         };
@@ -173,7 +176,7 @@ impl Endpoint {
         match entrances {
             Err(answer) => answer,
             Ok(all) if !all.is_empty() && all.iter().all(Option::is_none) => Answer::gone(),
-            Ok(entrances) => self.take_all(entrances.into_iter().flatten()).await,
+            Ok(entrances) => self.take_all(entrances.into_iter().flatten(), Some(taken)).await,
         }
     }
 
@@ -233,11 +236,15 @@ impl Endpoint {
 
     /// Puts it into Kafka once for its id, and answers once it is there.
     pub(super) async fn take(self: Arc<Self>, entrance: Entrance) -> Answer {
-        self.take_all([entrance]).await
+        self.take_all([entrance], None).await
     }
 
-    /// The same with all of a call, in order.
-    async fn take_all(self: Arc<Self>, entrances: impl IntoIterator<Item = Entrance>) -> Answer {
+    /// The same with all of a call, in order; it takes its room until all of it is written.
+    async fn take_all(
+        self: Arc<Self>,
+        entrances: impl IntoIterator<Item = Entrance>,
+        taken: Option<Taken>,
+    ) -> Answer {
         let (mut answers, mut waiting, mut firsts) = (Vec::new(), Vec::new(), Vec::new());
         for entrance in entrances {
             let id = entrance.id().to_owned();
@@ -254,7 +261,11 @@ impl Endpoint {
         // event from its window.
         let published = match firsts.is_empty() {
             true => None,
-            false => Some(tokio::spawn(join_all(firsts))),
+            false => Some(tokio::spawn(async move {
+                let answers = join_all(firsts).await;
+                drop(taken);
+                answers
+            })),
         };
         let all = async {
             if let Some(published) = published {

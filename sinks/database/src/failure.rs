@@ -53,8 +53,13 @@ pub fn fault_of(doing: &str, said: &Said) -> Fault {
         let message = format!("{doing} got no answer: {message}.");
         return Fault::remote("postgres_cut", message).unknown();
     };
+    let cure = match code.as_str() {
+        "28P01" => "; check the connection's user and `password`",
+        "28000" => "; check the connection's user, and that the server's pg_hba.conf lets it in",
+        _ => "",
+    };
     let message =
-        format!("{doing} was refused: {} (SQLSTATE {code}).", message.trim_end_matches('.'));
+        format!("{doing} was refused: {} (SQLSTATE {code}){cure}.", message.trim_end_matches('.'));
     match (code.get(..2).unwrap_or_default(), code.as_str()) {
         ("28", _) => Fault::refused("postgres_login", message),
         (_, "3D000") => Fault::refused("postgres_database", message),

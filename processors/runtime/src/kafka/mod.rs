@@ -8,6 +8,7 @@ mod ends;
 mod error;
 mod follower;
 mod group;
+mod login;
 mod native;
 mod offsets;
 mod ownership;

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::cluster::Cluster;
 use super::error::fault;
+use super::login::{Login, failure};
 use super::offsets;
 use super::record::to_event;
 use crate::{Event, Fault};
@@ -29,7 +30,7 @@ pub enum ReadFrom {
 
 /// Reads partitions of a topic. Its calls block: use it on a thread of its own.
 pub struct Reader {
-    pub(super) client: BaseConsumer,
+    pub(super) client: BaseConsumer<Login>,
     pub(super) topic: Arc<str>,
     /// The partitions whose end has not been reached yet.
     pub(super) behind: BTreeSet<i32>,
@@ -58,8 +59,8 @@ impl Reader {
         choose: impl FnOnce(i32) -> BTreeSet<i32>,
     ) -> Result<Self, Fault> {
         let doing = format!("opening topic {topic}");
-        let failed = |error: KafkaError| fault(&doing, &error);
-        let client: BaseConsumer = cluster.reader("passerelle.reader").create().map_err(failed)?;
+        let client = client(cluster, &doing)?;
+        let failed = |error: KafkaError| failure(&client, &doing, &error);
         let Some(count) = offsets::partition_count(&client, topic).map_err(failed)? else {
             return Err(missing(topic));
         };
@@ -80,8 +81,8 @@ impl Reader {
         offsets: &BTreeMap<i32, i64>,
     ) -> Result<Self, Fault> {
         let doing = format!("opening topic {topic}");
-        let failed = |error: KafkaError| fault(&doing, &error);
-        let client: BaseConsumer = cluster.reader("passerelle.reader").create().map_err(failed)?;
+        let client = client(cluster, &doing)?;
+        let failed = |error: KafkaError| failure(&client, &doing, &error);
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         for (partition, offset) in offsets {
             list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
@@ -115,7 +116,8 @@ impl Reader {
                 // librdkafka connects again by itself.
                 Some(Err(KafkaError::Global(_))) => {}
                 Some(Err(error)) => {
-                    return Err(fault(&format!("reading topic {}", self.topic), &error));
+                    let doing = format!("reading topic {}", self.topic);
+                    return Err(failure(&self.client, &doing, &error));
                 }
                 None => return Ok(None),
             }
@@ -162,6 +164,12 @@ impl Reader {
     }
 }
 
+/// A client that reads, in no group.
+pub(super) fn client(cluster: &Cluster, doing: &str) -> Result<BaseConsumer<Login>, Fault> {
+    let config = cluster.reader("passerelle.reader");
+    config.create_with_context(Login::of(cluster)).map_err(|error| fault(doing, &error))
+}
+
 fn missing(topic: &str) -> Fault {
     Fault::remote("topic_missing", format!("There is no topic `{topic}`."))
 }
@@ -194,8 +202,8 @@ fn end(config: &ClientConfig, topic: &str, partition: i32) -> Result<i64, Fault>
     })
 }
 
-pub(super) fn starts(
-    client: &BaseConsumer,
+pub(super) fn starts<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
     topic: &str,
     partitions: &[i32],
     from: ReadFrom,

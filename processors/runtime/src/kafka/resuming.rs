@@ -7,9 +7,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::cluster::Cluster;
-use super::error::fault;
+use super::login::{Login, failure};
 use super::offsets::{self, Bounds};
-use super::reader::{ReadFrom, Reader, starts};
+use super::reader::{ReadFrom, Reader, client, starts};
 use crate::Fault;
 use crate::options::Start;
 
@@ -37,8 +37,8 @@ impl Reader {
         positions: Positions,
     ) -> Result<(Self, BTreeMap<i32, i64>), Fault> {
         let doing = format!("opening topic {topic}");
-        let failed = |error: KafkaError| fault(&doing, &error);
-        let client: BaseConsumer = cluster.reader("passerelle.reader").create().map_err(failed)?;
+        let client = client(cluster, &doing)?;
+        let failed = |error: KafkaError| failure(&client, &doing, &error);
         let Some(count) = offsets::partition_count(&client, topic).map_err(failed)? else {
             return Err(Fault::remote("topic_missing", format!("There is no topic `{topic}`.")));
         };
@@ -59,7 +59,7 @@ impl Reader {
 }
 
 fn begun(
-    client: &BaseConsumer,
+    client: &BaseConsumer<Login>,
     topic: &str,
     partitions: &[i32],
     start: Start,
