@@ -14,11 +14,11 @@ use endtoend::process::Process;
 use endtoend::{topic, until};
 use serde_json::{Value, json};
 
-const CSV: &[u8] = include_bytes!("../producers/src/file/samples/orders-cp1252.csv");
-const UBL: &[u8] = include_bytes!("../producers/src/file/samples/ubl-order.xml");
-const CXML: &[u8] = include_bytes!("../producers/src/file/samples/cxml-order.xml");
-const EDIFACT: &[u8] = include_bytes!("../producers/src/file/samples/orders.edi");
-const X12: &[u8] = include_bytes!("../producers/src/file/samples/850.x12");
+const CSV: &[u8] = include_bytes!("../docs/examples/orders-from-csv/in/orders.csv");
+const UBL: &[u8] = include_bytes!("../docs/examples/orders-from-ubl/in/order.xml");
+const CXML: &[u8] = include_bytes!("../docs/examples/orders-from-cxml/in/order.xml");
+const EDIFACT: &[u8] = include_bytes!("../docs/examples/orders-from-edifact/in/orders.edi");
+const X12: &[u8] = include_bytes!("../docs/examples/orders-from-x12/in/850.x12");
 
 /// How many megabytes the large file has, unless somebody says so.
 const MEGABYTES: usize = 60;
@@ -311,9 +311,9 @@ async fn orders_of_ubl_cxml_edifact_and_x12_become_the_same_events() {
     let mut process = folder.run().await;
     put(&folder, "ubl", "a.xml", UBL);
     // A price of three decimals does not fit the schema's two: nothing is rounded.
-    put(&folder, "cxml", "exact.xml", CXML);
-    let cents = String::from_utf8_lossy(CXML).replace("3.655", "3.65");
-    put(&folder, "cxml", "cents.xml", cents.as_bytes());
+    put(&folder, "cxml", "cents.xml", CXML);
+    let exact = String::from_utf8_lossy(CXML).replace("3.65", "3.655");
+    put(&folder, "cxml", "exact.xml", exact.as_bytes());
     put(&folder, "edifact", "a.edi", EDIFACT);
     put(&folder, "x12", "a.x12", X12);
     let orders = events(&folder, "orders", 5, "id").await;
