@@ -65,7 +65,7 @@ fn described() -> Vec<(String, String)> {
     sinks.map(|sink| (sink.name.into_owned(), sink.example.into_owned())).collect()
 }
 
-/// (Those of the folder `examples` are checked as users do it: tests/examples.rs.)
+/// (Those of the folder `examples` are checked as users do it: tests/examples.)
 #[test]
 fn every_pipeline_that_a_page_or_a_description_shows_passes_the_check() {
     let folder = tempfile::tempdir().unwrap();

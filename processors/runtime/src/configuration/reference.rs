@@ -20,7 +20,8 @@ const FORMAT: &str = "reference.md";
 /// The page that lists the examples.
 const EXAMPLES: &str = "examples/README.md";
 /// Where the pages of connectors are, each named after its connector.
-pub const FOLDERS: [&str; 4] = ["sources", "processors", "lookups", "sinks"];
+pub const FOLDERS: [&str; 4] =
+    [Role::Source.folder(), Role::Processor.folder(), Role::Lookup.folder(), Role::Sink.folder()];
 
 /// The pages: the file's format first, then one for each connector, then the list of the shelf's
 /// examples, if it has any.

@@ -40,7 +40,7 @@ impl Role {
         }
     }
 
-    fn folder(self) -> &'static str {
+    pub(super) const fn folder(self) -> &'static str {
         match self {
             Self::Source => "sources",
             Self::Processor => "processors",
@@ -163,8 +163,8 @@ impl Connector<'_> {
                 page.line(&format!("[docs/{path}](../{path}), run where it lies:"));
             }
             None => {
-                let files: Vec<_> =
-                    example.schemas().iter().map(|file| format!("`{file}`")).collect();
+                let link = |file: &&str| format!("[{file}](../../schemas/events/{file})");
+                let files: Vec<_> = example.schemas().iter().map(link).collect();
                 let beside = match files.is_empty() {
                     true => String::new(),
                     false => format!(", beside {}", files.join(" and ")),

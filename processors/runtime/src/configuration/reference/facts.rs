@@ -108,6 +108,9 @@ fn promise(once: Once) -> String {
     match once {
         Once::Forever => "has no second effect, for ever".to_owned(),
         Once::For(time) => format!("has no second effect for {}", Period(time)),
-        Once::No => "has a second effect, unless the target knows it by its id".to_owned(),
+        Once::No => {
+            "may have a second effect; a [replay](../replay.md) needs `--accept-duplicates`"
+                .to_owned()
+        }
     }
 }
