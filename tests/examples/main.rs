@@ -43,9 +43,10 @@ fn pipelines() -> Vec<PathBuf> {
 fn environment(text: &str) -> Vec<(&str, &str)> {
     let names = text.split("${").skip(1).filter_map(|rest| rest.split('}').next());
     let needed = names.filter(|name| !name.contains([':', '#', ' ']));
-    let value = |name: &str| match name.contains("SECRET") {
-        true => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-        false => "something",
+    let value = |name: &str| match name {
+        _ if name.contains("SECRET") => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        _ if name.ends_with("_URL") => "http://127.0.0.1:1",
+        _ => "something",
     };
     needed.map(|name| (name, value(name))).collect()
 }
