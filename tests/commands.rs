@@ -225,7 +225,9 @@ async fn the_catalogue_names_every_connector_with_an_example_and_its_options() {
     for section in ["sources", "processors", "sinks", "topics", "connections"] {
         assert!(schema["properties"][section].is_object(), "{section}");
     }
-    shows(&ask(&["connectors", "--reference"]).await, 0, &["body_limit", "concurrency"]);
+    shows(&ask(&["connectors", "--reference"]).await, 0, &["# Pipeline files", "concurrency"]);
+    let page = ask(&["connectors", "webhook", "--reference"]).await;
+    shows(&page, 0, &["# webhook (source)", "`signature`"]);
     shows(&ask(&["--version"]).await, 0, &[env!("CARGO_PKG_VERSION")]);
 
     // Whoever reads the output may stop reading.

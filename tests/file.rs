@@ -1,5 +1,5 @@
-//! Files dropped into a folder become events: every format through the binary, digit by digit, in
-//! bounded memory.
+//! Files dropped into a folder become events through the binary, digit by digit, in bounded memory.
+//! (Orders of UBL, cXML, EDIFACT and X12 are examples of the docs: tests/examples.)
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 mod endtoend;
@@ -14,11 +14,7 @@ use endtoend::process::Process;
 use endtoend::{topic, until};
 use serde_json::{Value, json};
 
-const CSV: &[u8] = include_bytes!("../producers/src/file/samples/orders-cp1252.csv");
-const UBL: &[u8] = include_bytes!("../producers/src/file/samples/ubl-order.xml");
-const CXML: &[u8] = include_bytes!("../producers/src/file/samples/cxml-order.xml");
-const EDIFACT: &[u8] = include_bytes!("../producers/src/file/samples/orders.edi");
-const X12: &[u8] = include_bytes!("../producers/src/file/samples/850.x12");
+const CSV: &[u8] = include_bytes!("../docs/examples/orders-from-csv/in/orders.csv");
 
 /// How many megabytes the large file has, unless somebody says so.
 const MEGABYTES: usize = 60;
@@ -39,7 +35,6 @@ const TEXT: &str = r#"{"type":"record","name":"Text","fields":[
 const SECTIONS: &str = r##"
 topics:
   rows: { partitions: 2, schema: row.avsc }
-  orders: { partitions: 2, schema: order.avsc }
   texts: { partitions: 1, schema: text.avsc }
 sources:
   csv:
@@ -73,122 +68,6 @@ sources:
   lines:
     file: { folder: in/lines, ready: rename, every: 100ms, format: json_lines, type: '"row"' }
     to: rows
-  ubl:
-    file:
-      folder: in/ubl
-      ready: rename
-      every: 100ms
-      format: { xml: { record: /Order, lists: [OrderLine] } }
-      event: |
-        party = .BuyerCustomerParty.Party
-        {
-          "id": .ID, "placed_at": string!(.IssueDate) + "T" + string!(.IssueTime),
-          "currency": .DocumentCurrencyCode,
-          "customer": {
-            "id": .BuyerCustomerParty.CustomerAssignedAccountID, "name": party.PartyName.Name,
-            "email": party.Contact.ElectronicMail,
-            "address": {
-              "street": party.PostalAddress.StreetName, "city": party.PostalAddress.CityName,
-              "postal_code": party.PostalAddress.PostalZone,
-              "country": party.PostalAddress.Country.IdentificationCode,
-            },
-          },
-          "lines": map_values(array!(.OrderLine)) -> |line| {
-            item = line.LineItem
-            {
-              "sku": item.Item.SellersItemIdentification.ID, "description": item.Item.Description,
-              "quantity": item.Quantity."#text", "unit_price": item.Price.PriceAmount."#text",
-            }
-          },
-          "total": .AnticipatedMonetaryTotal.PayableAmount."#text", "note": .Note,
-        }
-    to: orders
-  cxml:
-    file:
-      folder: in/cxml
-      ready: rename
-      every: 100ms
-      format: { xml: { record: /cXML/Request/OrderRequest, lists: [ItemOut] } }
-      event: |
-        header = .OrderRequestHeader
-        address = header.ShipTo.Address
-        {
-          "id": header."@orderID", "placed_at": header."@orderDate",
-          "currency": header.Total.Money."@currency",
-          "customer": {
-            "id": address."@addressID", "name": address.Name."#text", "email": address.Email,
-            "address": {
-              "street": address.PostalAddress.Street, "city": address.PostalAddress.City,
-              "postal_code": address.PostalAddress.PostalCode, "country": address."@isoCountryCode",
-            },
-          },
-          "lines": map_values(array!(.ItemOut)) -> |line| {
-            {
-              "sku": line.ItemID.SupplierPartID, "description": line.ItemDetail.Description."#text",
-              "quantity": line."@quantity", "unit_price": line.ItemDetail.UnitPrice.Money."#text",
-            }
-          },
-          "total": header.Total.Money."#text",
-        }
-    to: orders
-  edifact:
-    file:
-      folder: in/edifact
-      ready: rename
-      every: 100ms
-      format: { edifact: {} }
-      event: |
-        day = string!(.header."DTM+137"[0][1])
-        buyer = .header.parties.BY.NAD[0]
-        {
-          "id": .header.BGM[0][1][0],
-          "placed_at": string!(slice!(day, 0, 4)) + "-" + string!(slice!(day, 4, 6)) + "-" + string!(slice!(day, 6, 8)) + "T00:00:00Z",
-          "currency": .header.CUX[0][0][1] || "EUR",
-          "customer": {
-            "id": buyer[1][0], "name": buyer[3][0] || "", "email": .header.parties.BY.COM[0][0][0] || "",
-            "address": {
-              "street": buyer[4][0] || "", "city": buyer[5][0] || "",
-              "postal_code": buyer[7][0] || "", "country": buyer[8][0] || "",
-            },
-          },
-          "lines": map_values(array!(.lines)) -> |line| {
-            {
-              "sku": line.LIN[0][2][0], "quantity": line."QTY+21"[0][1],
-              "unit_price": line."PRI+AAA"[0][1] || "0",
-            }
-          },
-          "total": "0",
-        }
-    to: orders
-  x12:
-    file:
-      folder: in/x12
-      ready: rename
-      every: 100ms
-      format: { x12: {} }
-      event: |
-        day = string!(.header.BEG[0].BEG05)
-        ship = .header.parties.ST
-        {
-          "id": .header.BEG[0].BEG03,
-          "placed_at": string!(slice!(day, 0, 4)) + "-" + string!(slice!(day, 4, 6)) + "-" + string!(slice!(day, 6, 8)) + "T00:00:00Z",
-          "currency": .header.CUR[0].CUR02,
-          "customer": {
-            "id": ship.N1[0].N104, "name": ship.N1[0].N102, "email": "",
-            "address": {
-              "street": ship.N3[0].N301, "city": ship.N4[0].N401,
-              "postal_code": ship.N4[0].N403, "country": ship.N4[0].N404,
-            },
-          },
-          "lines": map_values(array!(.lines)) -> |line| {
-            {
-              "sku": line.PO1[0].PO107, "description": line.PID[0].PID05,
-              "quantity": line.PO1[0].PO102, "unit_price": line.PO1[0].PO104,
-            }
-          },
-          "total": "0",
-        }
-    to: orders
   large:
     file:
       folder: in/large
@@ -207,8 +86,7 @@ sources:
     to: texts
 "##;
 
-const SOURCES: [&str; 9] =
-    ["csv", "fixed", "lines", "ubl", "cxml", "edifact", "x12", "large", "large_xml"];
+const SOURCES: [&str; 5] = ["csv", "fixed", "lines", "large", "large_xml"];
 
 fn folder() -> Folder {
     let folder = Folder::with(SECTIONS);
@@ -302,45 +180,6 @@ async fn rows_of_every_flat_format_arrive_digit_by_digit() {
     );
     let rows = events(&folder, "rows", 7, "number").await;
     assert_eq!(rows.len(), 7);
-    process.assert_alive();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn orders_of_ubl_cxml_edifact_and_x12_become_the_same_events() {
-    let folder = folder();
-    let mut process = folder.run().await;
-    put(&folder, "ubl", "a.xml", UBL);
-    // A price of three decimals does not fit the schema's two: nothing is rounded.
-    put(&folder, "cxml", "exact.xml", CXML);
-    let cents = String::from_utf8_lossy(CXML).replace("3.655", "3.65");
-    put(&folder, "cxml", "cents.xml", cents.as_bytes());
-    put(&folder, "edifact", "a.edi", EDIFACT);
-    put(&folder, "x12", "a.x12", X12);
-    let orders = events(&folder, "orders", 5, "id").await;
-    let orders: Vec<&Value> = orders.iter().map(|order| &order["value"]).collect();
-    let line = |sku: &str, description: Value, quantity: &str, price: &str| json!({ "sku": sku, "description": description, "quantity": quantity, "unit_price": price });
-    let lines: Vec<&Value> = orders.iter().map(|order| &order["lines"]).collect();
-    assert_eq!(
-        orders.iter().map(|order| order["id"].as_str().unwrap()).collect::<Vec<_>>(),
-        ["128576", "128577", "AEG012345", "DO1234", "PO00123"]
-    );
-    assert_eq!(
-        *lines[0],
-        json!([
-            line("4000862141404", Value::Null, "48.0000", "12.50"),
-            line("4000862141411", Value::Null, "0.5000", "1699.00"),
-        ])
-    );
-    assert_eq!(*lines[1], json!([line("00123", Value::Null, "1.0000", "0.00")]));
-    assert_eq!(*lines[2], json!([line("000017589", json!("Acme beeswax"), "100.5000", "12.28")]));
-    assert_eq!(orders[2]["total"], "1234.56");
-    assert_eq!(orders[2]["customer"]["name"], "Müller & Söhne");
-    assert_eq!(orders[2]["placed_at"], "2025-12-31T10:30:00Z");
-    assert_eq!(lines[4][1], line("00124", Value::Null, "0.5000", "1699.00"));
-    assert_eq!(orders[4]["customer"]["address"]["postal_code"], "61602");
-    assert_eq!(orders[0]["customer"]["email"], "peeters@example.com");
-    assert_eq!(lines[3][1], line("00124", json!("Washers"), "20.0000", "3.65"));
-    assert_eq!(rejected(&folder, "cxml", 1).await[0].0, "invalid_record");
     process.assert_alive();
 }
 

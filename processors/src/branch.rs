@@ -55,21 +55,7 @@ impl ProcessorConnector for Branch {
     const NAME: &'static str = "branch";
     const SUMMARY: &'static str =
         "Chooses the topics that an event goes to, by conditions: the last step, instead of `to`.";
-    const EXAMPLE: &'static str = r#"name: branches
-topics:
-  shop.orders: { schema: order.avsc }
-  shop.large: { schema: order.avsc }
-  shop.foreign: { schema: order.avsc }
-  shop.others: { schema: order.avsc }
-processors:
-  by_size:
-    from: shop.orders
-    branch:
-      cases:
-        - { when: 'decimal_greater_or_equal!(.total, "1000.00")', to: shop.large }
-        - { when: .currency != "EUR", to: shop.foreign }
-      default: shop.others
-"#;
+    const EXAMPLE: &'static str = include_str!("../../docs/examples/orders-by-size/pipeline.yaml");
     type Options = Options;
 
     fn check(options: &Options, setup: &Setup, findings: &mut Findings) {

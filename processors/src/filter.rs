@@ -14,16 +14,7 @@ pub struct Filter {
 impl ProcessorConnector for Filter {
     const NAME: &'static str = "filter";
     const SUMMARY: &'static str = "Lets an event pass when its condition is true.";
-    const EXAMPLE: &'static str = r#"name: large-orders
-topics:
-  shop.orders: { schema: order.avsc }
-  shop.large-orders: { schema: order.avsc }
-processors:
-  large:
-    from: shop.orders
-    to: shop.large-orders
-    filter: decimal_greater_or_equal!(.total, "1000.00") && .currency == "EUR"
-"#;
+    const EXAMPLE: &'static str = include_str!("../../docs/examples/large-orders/pipeline.yaml");
     type Options = Expression;
 
     fn check(condition: &Expression, setup: &Setup, findings: &mut Findings) {

@@ -14,26 +14,7 @@ pub struct Map {
 impl ProcessorConnector for Map {
     const NAME: &'static str = "map";
     const SUMMARY: &'static str = "Changes the value of each event: statements in VRL.";
-    const EXAMPLE: &'static str = r#"name: sales
-topics:
-  shop.orders: { schema: order.avsc }
-  erp.sales: { schema: sale.avsc }
-processors:
-  to_sale:
-    from: shop.orders
-    to: erp.sales
-    map: |
-      .web_id = .id
-      .date = format_timestamp!(.placed_at, "%Y-%m-%d")
-      .party = { "code": .customer.id, "name": .customer.name, "email": .customer.email, "address": .customer.address }
-      .total = decimal_sum!(map_values(.lines) -> |line| {
-        decimal_round!(decimal_multiply!(line.unit_price, line.quantity), 2)
-      })
-      .lines = map_values(.lines) -> |line| {
-        { "product": line.sku, "quantity": line.quantity, "unit_price": line.unit_price }
-      }
-      .reference = .note
-"#;
+    const EXAMPLE: &'static str = include_str!("../../docs/examples/orders-to-erp/pipeline.yaml");
     type Options = expression::Map;
 
     fn check(map: &expression::Map, setup: &Setup, findings: &mut Findings) {

@@ -55,24 +55,8 @@ pub struct Mask {
 impl ProcessorConnector for Mask {
     const NAME: &'static str = "mask";
     const SUMMARY: &'static str = "Hides personal data: values at paths, each in its way.";
-    const EXAMPLE: &'static str = r#"name: anonymous-orders
-topics:
-  shop.orders: { schema: order.avsc }
-  shop.anonymous-orders: { schema: order.avsc }
-processors:
-  anonymous:
-    from: shop.orders
-    to: shop.anonymous-orders
-    mask:
-      paths:
-        .customer.id: hash
-        .customer.name: redact
-        .customer.email: hash
-        .customer.address.street: redact
-        .note: erase
-      hash_key: "${MASK_KEY}"
-    key: .customer.id
-"#;
+    const EXAMPLE: &'static str =
+        include_str!("../../docs/examples/anonymous-orders/pipeline.yaml");
     type Options = Options;
 
     fn check(options: &Options, setup: &Setup, findings: &mut Findings) {

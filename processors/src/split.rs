@@ -34,20 +34,7 @@ impl ProcessorConnector for Split {
     const NAME: &'static str = "split";
     const SUMMARY: &'static str =
         "Makes an event of each item of a list, with an id of its own below that of its event.";
-    const EXAMPLE: &'static str = r#"name: lines
-topics:
-  shop.orders: { schema: order.avsc }
-  shop.lines: { schema: line.avsc }
-processors:
-  lines:
-    from: shop.orders
-    to: shop.lines
-    split: { items: .lines, id: .sku, with_event: order }
-    map: |
-      .order_id = .order.id
-      .currency = .order.currency
-    key: .sku
-"#;
+    const EXAMPLE: &'static str = include_str!("../../docs/examples/order-lines/pipeline.yaml");
     type Options = Options;
 
     fn check(options: &Options, setup: &Setup, findings: &mut Findings) {

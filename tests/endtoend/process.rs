@@ -139,7 +139,13 @@ pub struct Answer {
 
 /// Runs the binary in a folder until it ends.
 pub async fn run(folder: &Path, arguments: &[&str]) -> Answer {
+    run_with(folder, arguments, &[]).await
+}
+
+/// Runs the binary in a folder, with these variables in its environment, until it ends.
+pub async fn run_with(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Answer {
     let mut command = tokio::process::Command::from(command(folder));
+    command.envs(environment.iter().copied());
     let running = command.args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
     let output = tokio::time::timeout(PATIENCE, running)
         .await

@@ -381,7 +381,7 @@ pub struct Connectors {
     /// what each promises about repeats, and what is not covered.
     #[arg(long, conflicts_with_all = ["reference", "json_schema", "description_schema"])]
     pub json: bool,
-    /// Writes the reference of pipeline files, as Markdown.
-    #[arg(long, conflicts_with = "name")]
+    /// Writes the reference of pipeline files, or with a name that connector's page, as Markdown.
+    #[arg(long)]
     pub reference: bool,
 }

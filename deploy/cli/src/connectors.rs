@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use engine::configuration::{Grammar, reference};
+use engine::configuration::{Grammar, Page, Shelf, reference};
 use serde_json::{Value as Json, json};
 
 use crate::arguments::Connectors;
@@ -17,7 +17,7 @@ pub fn run(options: &Connectors) -> Outcome {
     } else if options.description_schema {
         write_json(&Grammar::of(&catalogue).description_schema())?;
     } else if options.reference {
-        output::write(reference(&catalogue));
+        write_reference(&catalogue, options.name.as_deref())?;
     } else {
         let all = entries(&catalogue);
         match (&options.name, options.json) {
@@ -31,6 +31,21 @@ pub fn run(options: &Connectors) -> Outcome {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the page of the file's format, or those of the connectors of a name.
+fn write_reference(catalogue: &engine::Catalogue, name: Option<&str>) -> Result<(), Failure> {
+    let pages = reference(catalogue, &Shelf::default());
+    let Some(name) = name else {
+        pages.into_iter().take(1).for_each(|page| output::write(page.text));
+        return Ok(());
+    };
+    find(&entries(catalogue), name)?;
+    let end = format!("/{name}.md");
+    let named = |page: &Page| page.path.ends_with(&end);
+    let texts: Vec<_> = pages.into_iter().filter(named).map(|page| page.text).collect();
+    output::write(texts.join("\n"));
+    Ok(())
 }
 
 fn write_json(json: &Json) -> Result<(), Failure> {
@@ -95,7 +110,7 @@ fn list(all: &[Entry<'_>]) {
         say!("{name:<11}  {role:<9}  {summary}");
     }
     say!(
-        "\n`passerelle connectors NAME` shows one with an example; docs/reference.md has every option."
+        "\n`passerelle connectors NAME` shows one with an example; with `--reference`, every option of it."
     );
 }
 

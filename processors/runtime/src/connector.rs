@@ -72,7 +72,7 @@ pub trait SinkConnector: 'static {
     const NAME: &'static str;
     /// One sentence for the catalogue.
     const SUMMARY: &'static str;
-    /// A whole pipeline file that uses it. A test holds that `check` accepts it.
+    /// A whole pipeline file that uses it: one of `docs/examples/`, where it is checked and tested.
     const EXAMPLE: &'static str;
     /// The options of the connection; its doc comments are the user's documentation.
     type Connection: DeserializeOwned + JsonSchema;
@@ -112,7 +112,7 @@ pub trait SourceConnector: 'static {
     const NAME: &'static str;
     /// One sentence for the catalogue.
     const SUMMARY: &'static str;
-    /// A whole pipeline file that uses it.
+    /// A whole pipeline file that uses it, of `docs/examples/`.
     const EXAMPLE: &'static str;
     /// Whether it must run on one instance at a time: it then writes with
     /// [`send_with_cursor`](crate::publisher::Outlet::send_with_cursor), and starts at its last
@@ -163,7 +163,7 @@ pub trait ProcessorConnector: 'static {
     const NAME: &'static str;
     /// One sentence for the catalogue.
     const SUMMARY: &'static str;
-    /// A whole pipeline file that uses it.
+    /// A whole pipeline file that uses it, of `docs/examples/`.
     const EXAMPLE: &'static str;
     /// Its options; the doc comments are the user's documentation.
     type Options: DeserializeOwned + JsonSchema;

@@ -82,7 +82,7 @@ pub trait LookupConnector: 'static {
     const NAME: &'static str;
     /// One sentence for the catalogue.
     const SUMMARY: &'static str;
-    /// A whole pipeline file that uses it.
+    /// A whole pipeline file that uses it, of `docs/examples/`.
     const EXAMPLE: &'static str;
     /// Whether it asks a connection, which `lookup` names; one that does not holds all in memory.
     const CONNECTION: bool = true;

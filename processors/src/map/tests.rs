@@ -9,7 +9,7 @@ use crate::fixture::{findings, order, orders_to_sales, process};
 /// The map of the example pipeline.
 fn example() -> String {
     let (_, map) = Map::EXAMPLE.split_once("map: |\n").unwrap();
-    map.lines().map(|line| line.strip_prefix("      ").unwrap()).collect::<Vec<_>>().join("\n")
+    map.lines().map_while(|line| line.strip_prefix("      ")).collect::<Vec<_>>().join("\n")
 }
 
 fn mapped(text: &str) -> Result<Value, Fault> {

@@ -469,7 +469,10 @@ mod tests {
 
     #[test]
     fn xml_is_proposed_from_its_root() {
-        let (schema, doubts) = proposed("a.xml", include_bytes!("samples/ubl-order.xml"));
+        let (schema, doubts) = proposed(
+            "a.xml",
+            include_bytes!("../../../docs/examples/orders-from-ubl/in/order.xml"),
+        );
         let total = kind(&schema, "AnticipatedMonetaryTotal");
         assert_eq!(*kind(total, "PayableAmount"), decimal(2));
         assert!(doubts.iter().any(|doubt| doubt.contains("attributes")), "{doubts:?}");

@@ -40,7 +40,8 @@ impl SourceConnector for File {
     const NAME: &'static str = "file";
     const SUMMARY: &'static str =
         "Files dropped into a folder: CSV, JSON lines, XML, fixed width, EDIFACT, X12.";
-    const EXAMPLE: &'static str = include_str!("example.yaml");
+    const EXAMPLE: &'static str =
+        include_str!("../../../docs/examples/orders-from-csv/pipeline.yaml");
     const ONCE: bool = true;
     type Options = FileOptions;
 

@@ -84,7 +84,8 @@ pub struct Kafka;
 impl SourceConnector for Kafka {
     const NAME: &'static str = "kafka";
     const SUMMARY: &'static str = "What others write to a topic of another Kafka cluster.";
-    const EXAMPLE: &'static str = include_str!("example.yaml");
+    const EXAMPLE: &'static str =
+        include_str!("../../../docs/examples/orders-from-another-cluster/pipeline.yaml");
     const ONCE: bool = true;
     const CONNECTION: Option<&'static str> = Some("kafka");
     type Options = KafkaOptions;

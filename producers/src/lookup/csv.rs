@@ -84,7 +84,8 @@ impl LookupConnector for Csv {
     const NAME: &'static str = "csv";
     const SUMMARY: &'static str =
         "A CSV file, held in memory by the texts of one column, and read again when it changes.";
-    const EXAMPLE: &'static str = include_str!("csv.yaml");
+    const EXAMPLE: &'static str =
+        include_str!("../../../docs/examples/lines-with-articles/pipeline.yaml");
     const CONNECTION: bool = false;
     type Options = CsvOptions;
 

@@ -43,31 +43,8 @@ impl LookupConnector for Http {
     const NAME: &'static str = "http";
     const SUMMARY: &'static str = "Asks an application by one HTTP request, whose templates and expressions read the key as `.`. \
          An answer of 404 or 410, and an `item` that gives null, find nothing.";
-    const EXAMPLE: &'static str = r#"name: booked-orders
-connections:
-  crm: { http: { url: "https://crm.example.com/api", auth: { bearer: "${CRM_TOKEN}" } } }
-topics:
-  shop.orders: { schema: order.avsc }
-  erp.sales: { schema: sale.avsc }
-processors:
-  to_sale:
-    from: shop.orders
-    to: erp.sales
-    enrich:
-      contact:
-        lookup: crm
-        by: .customer.email
-        http: { path: /contacts, query: { email: "{{ . }}" }, item: ".[0]" }
-    map: |
-      .web_id = .id
-      .date = format_timestamp!(.placed_at, "%Y-%m-%d")
-      code = string(.contact.code) ?? .customer.id
-      .party = { "code": code, "name": .customer.name, "email": .customer.email, "address": .customer.address }
-      .lines = map_values(.lines) -> |line| {
-        { "product": line.sku, "quantity": line.quantity, "unit_price": line.unit_price }
-      }
-      .reference = .note
-"#;
+    const EXAMPLE: &'static str =
+        include_str!("../../../docs/examples/sales-with-codes/pipeline.yaml");
     type Options = HttpOptions;
 
     fn check(options: &HttpOptions, _: &Path, findings: &mut Findings) {

@@ -246,7 +246,8 @@ impl SourceConnector for Poll {
     const NAME: &'static str = "poll";
     const SUMMARY: &'static str =
         "Asks an application (REST or JSON-RPC) again and again for what has changed.";
-    const EXAMPLE: &'static str = include_str!("example.yaml");
+    const EXAMPLE: &'static str =
+        include_str!("../../../docs/examples/contacts-from-hubspot/pipeline.yaml");
     const ONCE: bool = true;
     const CONNECTION: Option<&'static str> = Some("http");
     type Options = PollOptions;

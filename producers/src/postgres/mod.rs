@@ -206,7 +206,8 @@ impl SourceConnector for Postgres {
     const NAME: &'static str = "postgres";
     const SUMMARY: &'static str =
         "Publishes the rows of PostgreSQL's tables and every change of them, from its log.";
-    const EXAMPLE: &'static str = include_str!("example.yaml");
+    const EXAMPLE: &'static str =
+        include_str!("../../../docs/examples/orders-from-postgres/pipeline.yaml");
     const ONCE: bool = true;
     const CONNECTION: Option<&'static str> = Some("postgres");
     type Options = PostgresOptions;

@@ -146,7 +146,8 @@ pub struct Schedule;
 impl SourceConnector for Schedule {
     const NAME: &'static str = "schedule";
     const SUMMARY: &'static str = "An event when a time comes, such as every night at two.";
-    const EXAMPLE: &'static str = include_str!("example.yaml");
+    const EXAMPLE: &'static str =
+        include_str!("../../../docs/examples/nightly-closing/pipeline.yaml");
     const ONCE: bool = true;
     type Options = ScheduleOptions;
 

@@ -168,7 +168,8 @@ impl SourceConnector for Webhook {
     const NAME: &'static str = "webhook";
     const SUMMARY: &'static str =
         "An application calls a URL for each event, signed; answered once Kafka has it.";
-    const EXAMPLE: &'static str = include_str!("example.yaml");
+    const EXAMPLE: &'static str =
+        include_str!("../../../docs/examples/orders-to-erp/pipeline.yaml");
     const CONNECTION: Option<&'static str> = Some("http");
     type Options = WebhookOptions;
 

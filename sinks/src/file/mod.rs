@@ -112,7 +112,8 @@ impl SinkConnector for File {
     const NAME: &'static str = "file";
     const SUMMARY: &'static str =
         "Writes events into files of a folder: CSV, JSON lines or Parquet.";
-    const EXAMPLE: &'static str = include_str!("example.yaml");
+    const EXAMPLE: &'static str =
+        include_str!("../../../docs/examples/orders-to-files/pipeline.yaml");
     type Connection = Connection;
     type Options = Options;
 

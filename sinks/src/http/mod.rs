@@ -161,7 +161,8 @@ impl Signature {
 impl SinkConnector for Http {
     const NAME: &'static str = "http";
     const SUMMARY: &'static str = "Sends each event to an address as one HTTP request.";
-    const EXAMPLE: &'static str = include_str!("example.yaml");
+    const EXAMPLE: &'static str =
+        include_str!("../../../docs/examples/orders-to-crm/pipeline.yaml");
     type Connection = Connection;
     type Options = Options;
 

@@ -46,7 +46,8 @@ pub enum Form {
 impl SinkConnector for Kafka {
     const NAME: &'static str = "kafka";
     const SUMMARY: &'static str = "Writes events to a topic of another Kafka cluster.";
-    const EXAMPLE: &'static str = include_str!("example.yaml");
+    const EXAMPLE: &'static str =
+        include_str!("../../../docs/examples/orders-to-another-cluster/pipeline.yaml");
     type Connection = Connection;
     type Options = Options;
 

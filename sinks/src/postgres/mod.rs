@@ -190,7 +190,8 @@ impl Options {
 impl SinkConnector for Postgres {
     const NAME: &'static str = "postgres";
     const SUMMARY: &'static str = "Writes events into a table of PostgreSQL.";
-    const EXAMPLE: &'static str = include_str!("example.yaml");
+    const EXAMPLE: &'static str =
+        include_str!("../../../docs/examples/orders-to-postgres/pipeline.yaml");
     type Connection = Connection;
     type Options = Options;
 

@@ -137,7 +137,8 @@ impl Connection {
 impl SinkConnector for Smtp {
     const NAME: &'static str = "smtp";
     const SUMMARY: &'static str = "Sends one mail for each event.";
-    const EXAMPLE: &'static str = include_str!("example.yaml");
+    const EXAMPLE: &'static str =
+        include_str!("../../../docs/examples/order-confirmations/pipeline.yaml");
     type Connection = Connection;
     type Options = Options;
 

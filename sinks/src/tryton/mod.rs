@@ -173,7 +173,8 @@ const MOST_STEPS: usize = 6;
 impl SinkConnector for Tryton {
     const NAME: &'static str = "tryton";
     const SUMMARY: &'static str = "Books each event as a sale in a Tryton ERP, once.";
-    const EXAMPLE: &'static str = include_str!("example.yaml");
+    const EXAMPLE: &'static str =
+        include_str!("../../../docs/examples/orders-to-erp/pipeline.yaml");
     type Connection = Connection;
     type Options = Options;
 

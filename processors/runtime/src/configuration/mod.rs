@@ -30,7 +30,7 @@ pub use pipeline::{
 };
 pub use plan::Surroundings;
 pub use problem::{Problem, Severity, draw_all, summary};
-pub use reference::reference;
+pub use reference::{FOLDERS, Page, Shelf, reference};
 
 #[cfg(test)]
 mod tests;

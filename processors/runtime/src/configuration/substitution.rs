@@ -1,4 +1,4 @@
-//! `${VAR}` and `${file:path}` in texts; `$$` is a dollar sign.
+//! `${VAR}`, `${VAR:-otherwise}` and `${file:path}` in texts; `$$` is a dollar sign.
 //!
 //! What is put in is never read as YAML, and never printed: it may be a secret.
 
@@ -109,19 +109,45 @@ fn resolve(
     if let Some(path) = name.strip_prefix("file:") {
         return read(&folder.join(path.trim()));
     }
+    let (name, otherwise) = parts(name);
     if !is_variable(name) {
         let cause = format!("`${{{name}}}` does not name a variable or a file");
         let hint = "write `${NAME}` or `${file:path}`, and `$${` for a plain `${`";
         return Err(("bad_reference", cause, hint.to_owned()));
     }
-    match environment(name) {
-        Some(by) => Ok(Replacement { content: 0..0, by, secret: true, file: None }),
-        None => {
+    match (environment(name), otherwise) {
+        (Some(by), _) => Ok(Replacement { content: 0..0, by, secret: true, file: None }),
+        // It stands in the file for everybody to read.
+        (None, Some(by)) => {
+            Ok(Replacement { content: 0..0, by: by.to_owned(), secret: false, file: None })
+        }
+        (None, None) => {
             let cause = format!("the environment variable `{name}` is not set");
             let hint = format!("set it before the start: `export {name}=…`");
             Err(("missing_variable", cause, hint))
         }
     }
+}
+
+/// A variable's name, and what stands in its place where it is not set.
+fn parts(reference: &str) -> (&str, Option<&str>) {
+    match reference.split_once(":-") {
+        Some((name, otherwise)) => (name, Some(otherwise)),
+        None => (reference, None),
+    }
+}
+
+/// The variables that a text cannot do without, in its order.
+pub(super) fn needed(text: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    for (_, reference) in references(text) {
+        let Reference::Named(named) = reference else { continue };
+        let (name, otherwise) = parts(named);
+        if otherwise.is_none() && is_variable(name) && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 fn is_variable(name: &str) -> bool {
@@ -178,6 +204,18 @@ mod tests {
         assert_eq!(text(&root, "c"), "$1 costs $2 ${KEY}");
         assert_eq!(secrets.len(), 2);
         assert!(!format!("{root:?}").contains("k: [1]"));
+    }
+
+    #[test]
+    fn what_is_not_set_is_what_the_file_says_otherwise() {
+        let yaml = "a: '<${NONE:-http://a:1/b}>'\nb: '<${KEY:-no}>'\nc: '<${NONE:-}>'\n";
+        let (root, problems, secrets) = put_in(yaml, Path::new("."));
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(text(&root, "a"), "<http://a:1/b>");
+        assert_eq!(text(&root, "b"), "<k: [1]\n\"$$ ${OTHER}>");
+        assert_eq!(text(&root, "c"), "<>");
+        assert_eq!(secrets.len(), 1, "what stands in the file is no secret");
+        assert_eq!(needed("${A} ${B:-b} ${file:c} $${D} ${E}${A}"), ["A", "E"]);
     }
 
     #[test]

@@ -94,7 +94,8 @@ impl LookupConnector for Topic {
     const NAME: &'static str = "topic";
     const SUMMARY: &'static str = "A compacted topic of this pipeline, held in memory: the last value of each key, a text. \
          Its name is enough: `topic: crm.contacts`.";
-    const EXAMPLE: &'static str = include_str!("topic.yaml");
+    const EXAMPLE: &'static str =
+        include_str!("../../../../docs/examples/sales-with-contacts/pipeline.yaml");
     const CONNECTION: bool = false;
     type Options = TopicOptions;
 

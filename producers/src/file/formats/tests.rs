@@ -5,11 +5,12 @@ use serde_json::json;
 
 use super::*;
 
-const UBL: &[u8] = include_bytes!("../samples/ubl-order.xml");
-const CXML: &[u8] = include_bytes!("../samples/cxml-order.xml");
-const EDIFACT: &[u8] = include_bytes!("../samples/orders.edi");
-const X12: &[u8] = include_bytes!("../samples/850.x12");
-const CSV: &[u8] = include_bytes!("../samples/orders-cp1252.csv");
+const UBL: &[u8] = include_bytes!("../../../../docs/examples/orders-from-ubl/in/order.xml");
+const CXML: &[u8] = include_bytes!("../../../../docs/examples/orders-from-cxml/in/order.xml");
+const EDIFACT: &[u8] =
+    include_bytes!("../../../../docs/examples/orders-from-edifact/in/orders.edi");
+const X12: &[u8] = include_bytes!("../../../../docs/examples/orders-from-x12/in/850.x12");
+const CSV: &[u8] = include_bytes!("../../../../docs/examples/orders-from-csv/in/orders.csv");
 
 fn format(format: serde_json::Value) -> Format {
     serde_json::from_value(format).unwrap()
@@ -241,7 +242,7 @@ fn an_order_of_cxml_keeps_its_attributes_and_lines() {
     assert_eq!(at(&found[0], ".OrderRequestHeader.\"@orderID\""), "DO1234");
     assert_eq!(at(&found[0], ".ItemOut[0].ItemID.SupplierPartID"), "00123-A");
     assert_eq!(at(&found[0], ".ItemOut[0].ItemDetail.Description.\"#text\""), "Nuts & bolts");
-    assert_eq!(at(&found[0], ".ItemOut[1].ItemDetail.UnitPrice.Money.\"#text\""), "3.655");
+    assert_eq!(at(&found[0], ".ItemOut[1].ItemDetail.UnitPrice.Money.\"#text\""), "3.65");
 }
 
 #[test]
