@@ -76,7 +76,7 @@ mod tests {
         ] {
             std::fs::write(folder.path().join(name), schema).unwrap();
         }
-        for file in files(&docs().join("examples"), "") {
+        for file in files(&docs().join("examples"), ".avsc") {
             std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
         }
         for (name, example) in examples().into_iter().chain(pipelines()) {
@@ -84,6 +84,16 @@ mod tests {
             std::fs::write(&file, example).unwrap();
             if let Err(problems) = load(&[file], &all(), &environment) {
                 panic!("the example of {name} has mistakes:\n{}", draw_all(&problems, false));
+            }
+        }
+    }
+
+    #[test]
+    fn every_pipeline_of_the_docs_that_stands_in_a_folder_of_its_own_passes_the_check() {
+        let folders = files(&docs().join("examples"), "");
+        for folder in folders.iter().filter(|path| path.is_dir()) {
+            if let Err(problems) = load(&[folder.join("pipeline.yaml")], &all(), &environment) {
+                panic!("{} has mistakes:\n{}", folder.display(), draw_all(&problems, false));
             }
         }
     }

@@ -9,6 +9,7 @@ mod listener;
 mod signature;
 mod source;
 mod thin;
+mod turns;
 mod window;
 
 use std::sync::Arc;
