@@ -326,19 +326,22 @@ impl Endpoint {
         first: First<Answer>,
         reading: Option<Arc<Reading>>,
     ) -> Answer {
-        let id = entrance.id().to_owned();
         // (Calls that bring everything themselves, with no poll beside them, have no need for it.)
-        let key = entrance.key().filter(|_| self.takes_turns);
-        let turn = match key {
-            Some(key) => self.turns.turn(key, reading.as_deref()).await.map(Some),
-            None => Some(None),
+        let _turn = match entrance.key().filter(|_| self.takes_turns) {
+            None => None,
+            Some(key) => match self.turns.turn(key, reading.as_deref()).await {
+                Some(turn) => Some(turn),
+                None => {
+                    first.failed(Answer::overtaken());
+                    return Answer::overtaken();
+                }
+            },
         };
-        let Some(_turn) = turn else {
-            debug!(route = %self.route, %id, "an event of the same key was published meanwhile: it is read again");
-            let answer = Answer::overtaken();
-            first.failed(answer.clone());
-            return answer;
-        };
+        self.write(entrance, first).await
+    }
+
+    async fn write(&self, entrance: Entrance, first: First<Answer>) -> Answer {
+        let id = entrance.id().to_owned();
         let sent = match self.out.available() {
             Err(fault) => Err(fault),
             Ok(()) => match entrance {
