@@ -6,6 +6,8 @@ kafka_directory := justfile_directory() / "target/kafka"
 kafka_port := "29092"
 erp_directory := justfile_directory() / "target/erp"
 erp_port := "18070"
+pretix_directory := justfile_directory() / "target/pretix"
+pretix_port := "18345"
 postgres_directory := justfile_directory() / "target/postgres"
 postgres_port := "25432"
 postgres_url := "postgres://postgres@127.0.0.1:" + postgres_port + "/postgres"
@@ -62,9 +64,9 @@ journey: kafka erp postgres
     PASSERELLE_TEST_KAFKA=127.0.0.1:{{ kafka_port }} PASSERELLE_TEST_ERP={{ erp_directory }} PASSERELLE_TEST_POSTGRES={{ postgres_url }} PASSERELLE_PYTHON={{ tools }}/python/bin/python \
         cargo test --workspace --test journey -- --nocapture
 
-# Applications that are polled: simulated ones, and a real ERP.
-poll: erp
-    PASSERELLE_TEST_ERP={{ erp_directory }} cargo test --workspace --test poll
+# Applications that are polled: simulated ones, a real ERP, and beside its calls a real ticket shop.
+poll: erp pretix
+    PASSERELLE_TEST_ERP={{ erp_directory }} PASSERELLE_TEST_PRETIX={{ pretix_directory }} cargo test --workspace --test poll
 
 # What every source promises, held for each of them, PostgreSQL included: a minute and a half on 2 cores.
 sources: postgres
@@ -149,12 +151,18 @@ erp:
     @[ -e {{ erp_directory }}/key ] || tests/erp/erp create {{ erp_directory }} {{ erp_port }}
     @tests/erp/erp running {{ erp_directory }} || tests/erp/erp start {{ erp_directory }}
 
+# A real pretix, a ticket shop, on {{ pretix_port }}, if it does not run yet; its database is in that PostgreSQL.
+pretix: postgres
+    @tests/pretix/pretix create {{ pretix_directory }} {{ pretix_port }} {{ postgres_port }}
+    @tests/pretix/pretix running {{ pretix_directory }} || tests/pretix/pretix start {{ pretix_directory }}
+
 # A real PostgreSQL on {{ postgres_port }}, if it does not run yet.
 postgres:
     @tests/postgres/postgres running {{ postgres_directory }} || tests/postgres/postgres start {{ postgres_directory }} {{ postgres_port }}
 
-# Ends what `kafka`, `erp` and `postgres` started.
+# Ends what `kafka`, `erp`, `pretix` and `postgres` started.
 stop:
+    -tests/pretix/pretix stop {{ pretix_directory }}
     -tests/postgres/postgres stop {{ postgres_directory }}
     -tests/kafka/kafka stop {{ kafka_directory }}
     -tests/erp/erp stop {{ erp_directory }}

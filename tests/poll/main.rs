@@ -1,10 +1,11 @@
-//! Applications that do not call are polled: HubSpot and QuickBooks, simulated with their paging,
-//! tokens, limits and errors, and a real Tryton.
+//! Applications that do not call, or whose calls may be lost, are polled: HubSpot and QuickBooks,
+//! simulated with their paging, tokens, limits and errors, a real Tryton and a real pretix.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 #[path = "../endtoend/mod.rs"]
 mod endtoend;
 mod hubspot;
+mod pretix;
 mod quickbooks;
 mod thin;
 mod tryton;
@@ -131,6 +132,39 @@ async fn a_thin_call_is_fetched_and_a_lost_one_is_found_without_a_second_event()
     found(&[("A", "1"), ("B", "2"), ("C", "1"), ("D", "1")]).await;
     assert_eq!(folder.tap("tickets.orders").await.len(), 5, "A, B twice, C, D");
     assert_eq!(call(json!([1, 2])).await, 200, "what names no order is kept in the dead letters");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_state_is_never_published_after_a_newer_one() {
+    let tickets = Tickets::start(0).await;
+    let sections = thin::sections(&tickets.url);
+    let folder = folder(&sections.replace("every: 1s", "every: 1h"));
+    let mut process = folder.run().await;
+    let (client, url) = (endtoend::client(), format!("http://{}/tickets", folder.webhooks));
+    let call = |body: Value| {
+        let sent = client.post(&url).header("content-type", "application/json");
+        let sent = sent.body(body.to_string()).send();
+        async move { sent.await.unwrap().status().as_u16() }
+    };
+    // The answer to the first call's fetch shows the order before its change, and comes after the second call.
+    tickets.be_slow();
+    let first = tokio::spawn(call(tickets.change("A")));
+    tickets.looked_up().await;
+    assert_eq!(call(tickets.change("A")).await, 200);
+    assert_eq!(first.await.unwrap(), 200);
+    assert_eq!(last(&folder, "tickets.orders").await["A"], "2");
+    assert_eq!(folder.tap("tickets.orders").await.len(), 1, "the state that was gone is not told");
+    process.kill();
+    // The same with a list of the poll, after a call that was lost.
+    tickets.change("B");
+    tickets.be_slow();
+    let _process = folder.run().await;
+    tickets.looked_up().await;
+    assert_eq!(call(tickets.change("B")).await, 200);
+    tickets.change("C");
+    let found = async || last(&folder, "tickets.orders").await.contains_key("C").then_some(());
+    until("the poll has begun again", found).await;
+    assert_eq!(last(&folder, "tickets.orders").await["B"], "2");
 }
 
 #[tokio::test]

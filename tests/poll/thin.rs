@@ -1,7 +1,9 @@
 //! A shop of tickets whose calls only name an order, as pretix's do; some of them are lost.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -18,6 +20,8 @@ pub struct Tickets {
     orders: Arc<Mutex<BTreeMap<String, u64>>>,
     /// How many fetches are refused first.
     refusals: Arc<Mutex<usize>>,
+    /// Whether the next answer is a slow one.
+    slow: Arc<AtomicBool>,
 }
 
 impl Tickets {
@@ -25,7 +29,7 @@ impl Tickets {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let refusals = Arc::new(Mutex::new(refusals));
-        let tickets = Self { url, orders: Arc::default(), refusals };
+        let tickets = Self { url, orders: Arc::default(), refusals, slow: Arc::default() };
         let router = Router::new()
             .route("/orders/", get(list))
             .route("/orders/{code}/", get(order))
@@ -34,11 +38,37 @@ impl Tickets {
         tickets
     }
 
+    fn refuses(&self) -> bool {
+        let mut refusals = self.refusals.lock().unwrap();
+        let refuses = *refusals > 0;
+        *refusals = refusals.saturating_sub(1);
+        refuses
+    }
+
+    /// The next answer comes a second after the order was looked up.
+    pub fn be_slow(&self) {
+        self.slow.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until the slow answer is on its way.
+    pub async fn looked_up(&self) {
+        super::until("it is asked", async || (!self.slow.load(Ordering::SeqCst)).then_some(()))
+            .await;
+    }
+
     /// Changes an order; gives the body of the call that says so.
     pub fn change(&self, code: &str) -> Value {
         *self.orders.lock().unwrap().entry(code.to_owned()).or_default() += 1;
         json!({ "notification_id": 7, "code": code, "action": "order.changed" })
     }
+}
+
+/// What was looked up, at once or some time later.
+async fn answered(tickets: &Tickets, found: Value) -> Response {
+    if tickets.slow.swap(false, Ordering::SeqCst) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    Json(found).into_response()
 }
 
 /// Orders changed today, so that a poll that looks back a day finds them.
@@ -53,13 +83,12 @@ fn shown((code, changes): (&String, &u64)) -> Value {
 }
 
 async fn order(State(tickets): State<Tickets>, Path(code): Path<String>) -> Response {
-    let mut refusals = tickets.refusals.lock().unwrap();
-    if *refusals > 0 {
-        *refusals -= 1;
+    if tickets.refuses() {
         return StatusCode::BAD_GATEWAY.into_response();
     }
-    match tickets.orders.lock().unwrap().get_key_value(&code) {
-        Some(order) => Json(shown(order)).into_response(),
+    let found = tickets.orders.lock().unwrap().get_key_value(&code).map(shown);
+    match found {
+        Some(order) => answered(&tickets, order).await,
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -69,9 +98,8 @@ async fn list(
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Response {
     assert!(query.contains_key("modified_since"));
-    let orders = tickets.orders.lock().unwrap();
-    Json(json!({ "next": null, "results": orders.iter().map(shown).collect::<Vec<_>>() }))
-        .into_response()
+    let orders: Vec<_> = tickets.orders.lock().unwrap().iter().map(shown).collect();
+    answered(&tickets, json!({ "next": null, "results": orders })).await
 }
 
 /// The sections of a pipeline that is called by it, and polls it beside.

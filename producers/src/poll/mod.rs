@@ -307,6 +307,7 @@ pub(crate) fn open(
         remember: options.remember,
         incremental: options.changed.is_some(),
         on_absence: options.on_absence,
+        before_each_page: Box::new(|| ()),
     })
 }
 

@@ -48,6 +48,8 @@ pub(crate) struct PollSource {
     /// Whether items tell when they have changed.
     pub(super) incremental: bool,
     pub(super) on_absence: OnAbsence,
+    /// Called before the application is asked for a page.
+    pub before_each_page: Box<dyn Fn() + Send + Sync>,
 }
 
 /// A page that was got: its items, and where the next one is.
@@ -156,6 +158,7 @@ impl PollSource {
             call.path.clone_from(path);
         }
         let path = call.path.clone();
+        (self.before_each_page)();
         let (answer, body) = self.asking.ask(call).await?;
         let wrong = |fault: Fault| {
             let said = self.asking.exchange.said(&answer);

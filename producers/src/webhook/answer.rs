@@ -14,22 +14,27 @@ pub struct Answer {
     /// The status.
     pub status: StatusCode,
     body: serde_json::Value,
+    overtaken: bool,
 }
 
 impl Answer {
+    fn new(status: StatusCode, body: serde_json::Value) -> Self {
+        Self { status, body, overtaken: false }
+    }
+
     /// The event is in Kafka, now or since an earlier call.
     pub fn taken(id: &str, duplicate: bool) -> Self {
-        Self { status: StatusCode::OK, body: json!({ "id": id, "duplicate": duplicate }) }
+        Self::new(StatusCode::OK, json!({ "id": id, "duplicate": duplicate }))
     }
 
     /// The call brought no event: it only tried the address.
     pub fn heard() -> Self {
-        Self { status: StatusCode::OK, body: json!({ "heard": true }) }
+        Self::new(StatusCode::OK, json!({ "heard": true }))
     }
 
     /// What the application asked for, to see that the address is ours.
     pub fn challenge(text: &str) -> Self {
-        Self { status: StatusCode::OK, body: json!({ "challenge": text }) }
+        Self::new(StatusCode::OK, json!({ "challenge": text }))
     }
 
     /// One answer for all the events of a call: the call is taken when all are. If not, the caller
@@ -45,32 +50,40 @@ impl Answer {
             Some(at) => answers.remove(at),
             None => {
                 let events: Vec<_> = answers.into_iter().map(|answer| answer.body).collect();
-                Self { status: StatusCode::OK, body: json!({ "events": events }) }
+                Self::new(StatusCode::OK, json!({ "events": events }))
             }
         }
     }
 
     /// What the call names is no longer there: there is nothing to store.
     pub fn gone() -> Self {
-        Self { status: StatusCode::OK, body: json!({ "gone": true }) }
+        Self::new(StatusCode::OK, json!({ "gone": true }))
     }
 
     /// The call is refused, and why.
     pub fn error(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, body: json!({ "error": message.into() }) }
+        Self::new(status, json!({ "error": message.into() }))
     }
 
     /// The event does not fit its schema, at this field.
     pub fn unfit(field: &str, message: &str) -> Self {
-        Self {
-            status: StatusCode::UNPROCESSABLE_ENTITY,
-            body: json!({ "error": message, "field": field }),
-        }
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, json!({ "error": message, "field": field }))
     }
 
     /// It cannot be taken now; the caller keeps it and tries again.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::error(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
+    /// What was read may be older than what was published meanwhile: it is to be read again.
+    pub fn overtaken() -> Self {
+        let message = "What the call names is being changed: send it again.";
+        Self { overtaken: true, ..Self::unavailable(message) }
+    }
+
+    /// Whether it has to be read again.
+    pub fn is_overtaken(&self) -> bool {
+        self.overtaken
     }
 }
 

@@ -10,6 +10,7 @@ mod server;
 mod signature;
 mod source;
 mod thin;
+mod turns;
 mod window;
 
 use std::sync::Arc;

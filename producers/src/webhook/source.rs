@@ -20,12 +20,15 @@ use super::call::{Call, Reader, Unread, kept_headers};
 use super::listener::{DRAIN, Handler, Listeners};
 use super::signature::Refusal;
 use super::thin::{Fetch, Repair};
+use super::turns::{Reading, Turns};
 use super::window::{Entry, First, Window};
 use super::{OnInvalid, WindowOptions};
 
 /// How long a caller waits for Kafka's acknowledgement; then it is told to call again. The event is
 /// written all the same, and the next call with its id is told so.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How often an object is fetched for a call, if events of it are published meanwhile.
+const READINGS: usize = 4;
 /// How many of a call's objects are fetched at once.
 const FETCHED_AT_ONCE: usize = 8;
 /// How soon to look again whether the brokers are there, for those who wait.
@@ -66,6 +69,9 @@ pub(super) struct Endpoint {
     reader: Reader,
     fetch: Option<Fetch>,
     window: Window<Answer>,
+    turns: Arc<Turns>,
+    /// Whether the events of a key are published one after the other: see [`Turns`].
+    takes_turns: bool,
     out: Publisher,
 }
 
@@ -94,6 +100,7 @@ impl Source for WebhookSource {
         for (id, at) in out.recent_ids(now().saturating_sub(length), self.window.at_most).await? {
             window.restore(&id, at);
         }
+        let takes_turns = self.fetch.is_some() || self.repair.is_some();
         let endpoint = Arc::new(Endpoint {
             route: Arc::clone(&self.route),
             body_limit: self.body_limit,
@@ -102,6 +109,8 @@ impl Source for WebhookSource {
             reader: self.reader,
             fetch: self.fetch,
             window,
+            turns: Arc::default(),
+            takes_turns,
             out: out.clone(),
         });
         let calls = Arc::downgrade(&endpoint);
@@ -145,7 +154,7 @@ impl Endpoint {
         let (parts, body) = request.into_parts();
         let received = body::receive(&parts.headers, body, self.body_limit, &self.room).await;
         let (body, taken) = match received {
-            Ok(received) => received,
+            Ok((body, taken)) => (body, Arc::new(taken)),
             Err(answer) => return answer,
         };
         if self.reader.verifier.is_trial(&body.plain) {
@@ -163,21 +172,47 @@ impl Endpoint {
             return Answer::challenge(&text);
         }
         let call = Call { headers: &parts.headers, signed: &signed, received };
-        let entrances = match self.reader.bodies(&body) {
+        let mut answer = self.take_call(&call, &body, &taken).await;
+        for _ in 1..READINGS {
+            if !answer.is_overtaken() {
+                break;
+            }
+            answer = self.take_call(&call, &body, &taken).await;
+        }
+        answer
+    }
+
+    /// Puts what a verified call brings, or names, into Kafka.
+    async fn take_call(
+        self: &Arc<Self>,
+        call: &Call<'_>,
+        body: &Received,
+        taken: &Arc<Taken>,
+    ) -> Answer {
+        let reading = self.fetch.is_some().then(|| Arc::new(self.read()));
+        let entrances = match self.reader.bodies(body) {
             Ok(bodies) => {
-                let found = bodies.into_iter().map(|body| self.entrance(&call, body));
+                let found = bodies.into_iter().map(|body| self.entrance(call, body));
                 futures::stream::iter(found).buffered(FETCHED_AT_ONCE).try_collect::<Vec<_>>().await
             }
             Err(fault) => {
-                let unread = Unread::of_whole(&body, fault);
-                self.unfit(&call, body, unread).map(|entrance| vec![Some(entrance)])
+                let unread = Unread::of_whole(body, fault);
+                self.unfit(call, body.clone(), unread).map(|entrance| vec![Some(entrance)])
             }
         };
         match entrances {
             Err(answer) => answer,
             Ok(all) if !all.is_empty() && all.iter().all(Option::is_none) => Answer::gone(),
-            Ok(entrances) => self.take_all(entrances.into_iter().flatten(), Some(taken)).await,
+            Ok(entrances) => {
+                let entrances = entrances.into_iter().flatten();
+                Arc::clone(self).take_all(entrances, Some(Arc::clone(taken)), reading).await
+            }
         }
+    }
+
+    /// The application is asked now.
+    pub(super) fn read(&self) -> Reading {
+        self.turns.read()
     }
 
     /// What a body becomes; nothing if what it names is gone.
@@ -234,16 +269,22 @@ impl Endpoint {
         self.out.available()
     }
 
-    /// Puts it into Kafka once for its id, and answers once it is there.
-    pub(super) async fn take(self: Arc<Self>, entrance: Entrance) -> Answer {
-        self.take_all([entrance], None).await
+    /// Puts it into Kafka once for its id, and answers once it is there; `reading` is that of the
+    /// application, where it was asked.
+    pub(super) async fn take(
+        self: Arc<Self>,
+        entrance: Entrance,
+        reading: Option<Arc<Reading>>,
+    ) -> Answer {
+        self.take_all([entrance], None, reading).await
     }
 
     /// The same with all of a call, in order; it takes its room until all of it is written.
     async fn take_all(
         self: Arc<Self>,
         entrances: impl IntoIterator<Item = Entrance>,
-        taken: Option<Taken>,
+        taken: Option<Arc<Taken>>,
+        reading: Option<Arc<Reading>>,
     ) -> Answer {
         let (mut answers, mut waiting, mut firsts) = (Vec::new(), Vec::new(), Vec::new());
         for entrance in entrances {
@@ -254,7 +295,9 @@ impl Endpoint {
                     answers.push(Answer::taken(&id, true));
                 }
                 Entry::Wait(one) => waiting.push(one.answer()),
-                Entry::First(first) => firsts.push(Arc::clone(&self).publish(entrance, first)),
+                Entry::First(first) => {
+                    firsts.push(Arc::clone(&self).publish(entrance, first, reading.clone()));
+                }
             }
         }
         // A task of its own: a caller that hangs up, or is told to call again, must not part an
@@ -298,7 +341,27 @@ impl Endpoint {
         }
     }
 
-    async fn publish(self: Arc<Self>, entrance: Entrance, first: First<Answer>) -> Answer {
+    async fn publish(
+        self: Arc<Self>,
+        entrance: Entrance,
+        first: First<Answer>,
+        reading: Option<Arc<Reading>>,
+    ) -> Answer {
+        // (Calls that bring everything themselves, with no poll beside them, have no need for it.)
+        let _turn = match entrance.key().filter(|_| self.takes_turns) {
+            None => None,
+            Some(key) => match self.turns.turn(key, reading.as_deref()).await {
+                Some(turn) => Some(turn),
+                None => {
+                    first.failed(Answer::overtaken());
+                    return Answer::overtaken();
+                }
+            },
+        };
+        self.write(entrance, first).await
+    }
+
+    async fn write(&self, entrance: Entrance, first: First<Answer>) -> Answer {
         let id = entrance.id().to_owned();
         let sent = match self.out.available() {
             Err(fault) => Err(fault),
@@ -335,6 +398,13 @@ impl Entrance {
         match self {
             Entrance::Event(draft) => &draft.id,
             Entrance::Rejected(rejected, _) => &rejected.id,
+        }
+    }
+
+    fn key(&self) -> Option<&str> {
+        match self {
+            Entrance::Event(draft) => draft.key.as_deref(),
+            Entrance::Rejected(..) => None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Thin calls, which only name an object: it is fetched, and then published. And the poll beside them,
 //! which finds what a lost call would have named.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use super::source::{Endpoint, Entrance};
+use super::turns::Reading;
 use crate::poll::{
     self, Asking, Detail, Inputs, Mistake, OnAbsence, PollOptions, Request, expression,
 };
@@ -163,11 +164,17 @@ impl Repair {
     pub(super) async fn run(&self, endpoint: Arc<Endpoint>, stop: &Shutdown) {
         let route = &*self.setup.route;
         let schema = self.setup.output_schema.clone();
-        let out = Publisher::new(Arc::new(Beside(endpoint)), schema);
+        let beside = Arc::new(Beside { endpoint, reading: Mutex::default() });
+        let outlet: Arc<Beside> = Arc::clone(&beside);
+        let out = Publisher::new(outlet, schema);
         let mut failures = 0;
         while !stop.is_requested() {
             let ended = match self.open() {
-                Ok(source) => Box::new(source).run(out.clone(), stop.clone()).await,
+                Ok(mut source) => {
+                    let beside = Arc::clone(&beside);
+                    source.before_each_page = Box::new(move || beside.asks());
+                    Box::new(source).run(out.clone(), stop.clone()).await
+                }
                 Err(fault) => Err(fault),
             };
             let Err(fault) = ended else { continue };
@@ -186,11 +193,25 @@ impl Repair {
 }
 
 /// Puts what the poll finds where calls put theirs: an id that a call has brought is no second event.
-struct Beside(Arc<Endpoint>);
+struct Beside {
+    endpoint: Arc<Endpoint>,
+    /// That of the page whose items are published.
+    reading: Mutex<Option<Arc<Reading>>>,
+}
 
 impl Beside {
+    fn asks(&self) {
+        *self.reading.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Arc::new(self.endpoint.read()));
+    }
+
     async fn take(&self, entrance: Entrance) -> Result<(), Fault> {
-        let answer = Arc::clone(&self.0).take(entrance).await;
+        let reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let answer = Arc::clone(&self.endpoint).take(entrance, reading).await;
+        if answer.is_overtaken() {
+            let message = "What was found may be older than what a call has brought meanwhile.";
+            return Err(Fault::remote("overtaken", message));
+        }
         match answer.status.is_success() {
             true => Ok(()),
             false => Err(Fault::remote("not_stored", "What was found is not stored yet.")),
@@ -232,7 +253,7 @@ impl Outlet for Beside {
     }
 
     fn available(&self) -> Result<(), Fault> {
-        self.0.available()
+        self.endpoint.available()
     }
 
     fn ready(&self) {}
