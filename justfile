@@ -16,7 +16,7 @@ default:
     @just --list
 
 # Every check, the cheap ones first.
-ci: format readme lint deny registry-client foreign-tools foreign-clients conformance journey poll sources file-sink postgres-sink cdc probe faults-gate
+ci: format readme lint deny registry-client kafka-connector foreign-tools foreign-clients conformance journey poll sources file-sink postgres-sink cdc probe faults-gate
 
 # Formatting, as rustfmt.toml says.
 format:
@@ -58,6 +58,10 @@ foreign-clients: kafka
 # An independent registry client on the embedded registry.
 registry-client:
     PASSERELLE_PYTHON={{ tools }}/python/bin/python cargo test --workspace --test registry_clients -- --nocapture
+
+# Topics of another cluster, written by Confluent's Protobuf serializer too.
+kafka-connector:
+    PASSERELLE_PYTHON={{ tools }}/python/bin/python cargo test --workspace --test kafka_connector
 
 # Signed webhooks of a payment service, on a real Kafka, to a real ERP, mail server, PostgreSQL, a sheet, Parquet and simulated books.
 journey: kafka erp postgres

@@ -9,8 +9,8 @@ use vrl::value::Value;
 use crate::decimal;
 use crate::path::{Path, Segment};
 use crate::schema::Schema;
-use text::{Json, Node};
 
+pub use text::{Json, Node};
 pub use write::write;
 
 /// A value read from JSON.
@@ -32,6 +32,16 @@ pub struct JsonError {
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
+    /// What is wrong there.
+    pub cause: String,
+}
+
+/// Why a value of another format than JSON is not one of the schema.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{path}`: {cause}")]
+pub struct ShapeError {
+    /// The field that was being read.
+    pub path: Path,
     /// What is wrong there.
     pub cause: String,
 }
@@ -85,6 +95,18 @@ pub fn read(schema: &Schema, text: &[u8]) -> Result<Read, JsonError> {
     read.map_err(|fault| fault.locate(text))
 }
 
+/// Reads what another format holds as a value of the schema, by the rules of [`read`]; bytes are read
+/// as bytes or fixed alone.
+///
+/// # Errors
+/// A field is missing or not of its type.
+pub fn shape(schema: &Schema, node: Node<'_>) -> Result<Value, ShapeError> {
+    match shape::read(schema, &node.into()) {
+        Ok(read) => Ok(read.value),
+        Err(Fault { path, cause, .. }) => Err(ShapeError { path, cause }),
+    }
+}
+
 /// Reads JSON without a schema. A number that VRL's integers and floats do not hold exactly
 /// becomes a text with its digits.
 ///
@@ -98,8 +120,10 @@ fn plain(json: Json<'_>) -> Value {
     match json.node {
         Node::Null => Value::Null,
         Node::Boolean(boolean) => Value::Boolean(boolean),
-        Node::Number(number) => plain_number(number),
+        Node::Number(number) => plain_number(&number),
         Node::Text(text) => Value::from(text),
+        Node::Bytes(bytes) => Value::Bytes(bytes.into()),
+        Node::Wrong(_) => Value::Null,
         Node::Array(items) => Value::Array(items.into_iter().map(plain).collect()),
         Node::Object(fields) => Value::Object(
             fields

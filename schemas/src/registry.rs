@@ -5,7 +5,9 @@ mod client;
 mod error;
 pub mod server;
 
-pub use client::{Auth, Level, Registered, Registry, RegistryConfig, SchemaId, Verdict};
+pub use client::{
+    Auth, Content, Level, Protobuf, Registered, Registry, RegistryConfig, SchemaId, Verdict,
+};
 pub use error::RegistryError;
 
 #[cfg(test)]

@@ -21,8 +21,34 @@ pub struct Decoders {
     /// The schema that the topic declares: values take its form, whatever version wrote them.
     reader: Option<Schema>,
     known: RwLock<HashMap<u32, Arc<Decoder>>>,
-    /// Since when an id is unknown to the registry.
-    unknown: Mutex<HashMap<u32, Moment>>,
+    unknown: Unknown,
+}
+
+/// The schemas that events name and that their registry does not know, each since when.
+#[derive(Default)]
+pub struct Unknown(Mutex<HashMap<u32, Moment>>);
+
+impl Unknown {
+    /// Forgets an id that is known now.
+    pub fn found(&self, id: u32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// What it means that an event's schema cannot be had: an unknown id is the event's fault only
+    /// after a while.
+    pub fn fault(&self, id: u32, error: &RegistryError) -> Fault {
+        let fault = registry_fault(&format!("Reading schema {id}"), error);
+        if fault.cause != "schema_unknown" {
+            return fault;
+        }
+        let now = Moment::now();
+        let mut unknown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = *unknown.entry(id).or_insert(now);
+        match now.since(since) < PATIENCE {
+            true => Fault::remote("schema_unknown", fault.message),
+            false => fault,
+        }
+    }
 }
 
 impl Decoders {
@@ -32,7 +58,7 @@ impl Decoders {
             registry: registry.clone(),
             reader: reader.cloned(),
             known: RwLock::default(),
-            unknown: Mutex::default(),
+            unknown: Unknown::default(),
         }
     }
 
@@ -48,9 +74,9 @@ impl Decoders {
     async fn fetch(&self, id: u32) -> Result<Arc<Decoder>, Fault> {
         let schema = match self.registry.schema(id).await {
             Ok(schema) => schema,
-            Err(error) => return Err(self.missing(id, &error)),
+            Err(error) => return Err(self.unknown.fault(id, &error)),
         };
-        self.unknown.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.unknown.found(id);
         let decoder = Decoder::new(&schema, self.reader.as_ref()).map_err(|error| {
             let message = format!(
                 "The event was written with schema {id}, which cannot be read as the topic's \
@@ -62,20 +88,6 @@ impl Decoders {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.insert(id, Arc::clone(&decoder));
         Ok(decoder)
-    }
-
-    fn missing(&self, id: u32, error: &RegistryError) -> Fault {
-        let fault = registry_fault(&format!("Reading schema {id}"), error);
-        if fault.cause != "schema_unknown" {
-            return fault;
-        }
-        let now = Moment::now();
-        let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = *unknown.entry(id).or_insert(now);
-        match now.since(since) < PATIENCE {
-            true => Fault::remote("schema_unknown", fault.message),
-            false => fault,
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::any::{Any, TypeId};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path as Folder, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::{BoxFuture, FutureExt as _, ready};
@@ -126,6 +126,9 @@ pub trait SourceConnector: 'static {
 
     /// Looks for mistakes that the options' types do not exclude.
     fn check(_options: &Self::Options, _findings: &mut Findings) {}
+
+    /// Looks for mistakes in the files that the options name; relative paths start at `folder`.
+    fn check_files(_options: &Self::Options, _folder: &Folder, _findings: &mut Findings) {}
 
     /// Looks for mistakes in the connection that it reads from.
     ///
@@ -292,8 +295,8 @@ pub struct SourceDeclaration {
     pub once: bool,
     /// See [`SourceConnector::CONNECTION`].
     pub connection: Option<&'static str>,
-    /// See [`SourceConnector::check`].
-    pub check: fn(Options, &mut Findings) -> Checked<()>,
+    /// See [`SourceConnector::check`] and [`SourceConnector::check_files`].
+    pub check: fn(Options, &Folder, &mut Findings) -> Checked<()>,
     /// See [`SourceConnector::check_connection`].
     pub check_connection: fn(Options, &mut Findings) -> Checked<()>,
     /// See [`SourceConnector::reads`].
@@ -420,8 +423,10 @@ impl SourceDeclaration {
             once: C::ONCE,
             connection: C::CONNECTION,
             check_connection: C::check_connection,
-            check: |options, findings| {
-                C::check(&serde_json::from_value(options)?, findings);
+            check: |options, folder, findings| {
+                let options = serde_json::from_value(options)?;
+                C::check(&options, findings);
+                C::check_files(&options, folder, findings);
                 Ok(())
             },
             reads: |options| Ok(C::reads(&serde_json::from_value(options)?)),

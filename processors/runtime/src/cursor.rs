@@ -8,7 +8,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::kafka::{
-    Cluster, OWNERS_TOPIC, ReadFrom, Reader, Record, Transactions, blocking, open_end, stable_end,
+    Cluster, OWNERS_TOPIC, ReadFrom, Reader, Record, Transactions, Unwritten, blocking, open_end,
+    stable_end,
 };
 use crate::publisher::Placed;
 use crate::{Fault, Headers};
@@ -53,29 +54,31 @@ impl Cursor {
         self.last.clone()
     }
 
-    /// Writes records and the cursor behind them in one transaction.
+    /// The record that keeps a cursor.
     ///
     /// # Errors
-    /// A `Remote` fault: nothing of it can be seen, unless its outcome is unknown. What was written
-    /// stands in the cursor that the next start reads.
-    pub async fn write(
-        &self,
-        mut records: Vec<Record>,
-        cursor: String,
-    ) -> Result<Vec<Placed>, Fault> {
+    /// An `Internal` fault: it cannot be written down.
+    pub fn record(&self, cursor: String) -> Result<Record, Fault> {
         let kept = serde_json::to_vec(&Kept { version: VERSION, cursor })
             .map_err(|error| Fault::internal("cursor_record", error.to_string()))?;
-        records.push(Record {
+        Ok(Record {
             topic: OWNERS_TOPIC.into(),
             partition: Some(0),
             key: Some(Bytes::copy_from_slice(self.route.as_bytes())),
             payload: Some(kept.into()),
             headers: Headers::default(),
-        });
+        })
+    }
+
+    /// Writes records, the cursor behind them the last, in one transaction.
+    ///
+    /// # Errors
+    /// Nothing of it can be seen, unless its outcome is unknown. What was written stands in the cursor
+    /// that the next start reads.
+    pub async fn write(&self, records: Arc<Vec<Record>>) -> Result<Vec<Placed>, Unwritten> {
         let transactions = Arc::clone(&self.transactions);
-        let mut placed = blocking(move || transactions.write(&records)).await?;
-        placed.pop();
-        Ok(placed)
+        let written = blocking(move || Ok(transactions.write(&records))).await;
+        written.unwrap_or_else(|fault| Err(fault.into()))
     }
 }
 

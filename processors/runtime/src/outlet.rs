@@ -1,6 +1,6 @@
 //! What stands behind a source's publisher: its topic in Kafka.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,7 +10,9 @@ use chrono::{DateTime, SecondsFormat};
 use crate::codec::Encoding;
 use crate::cursor::Cursor;
 use crate::dead_letters::DeadLetters;
-use crate::kafka::{Cluster, Producer, ReadFrom, Reader, Record, blocking};
+use crate::kafka::{
+    Cluster, Limits, Producer, ReadFrom, Reader, Record, Refused, TOO_LARGE, Unwritten, blocking,
+};
 use crate::metrics::RouteMetrics;
 use crate::outcomes::{RouteOutcomes, Subject, What};
 use crate::publisher::{Outlet, Placed, Progress, Rejected};
@@ -28,6 +30,7 @@ pub(crate) struct TopicOutlet {
     pub encoding: Encoding,
     pub producer: Arc<Producer>,
     pub cluster: Cluster,
+    pub limits: Limits,
     pub dead_letters: DeadLetters,
     pub state: StateOf,
     pub metrics: RouteMetrics,
@@ -69,7 +72,10 @@ impl TopicOutlet {
     }
 
     async fn write(&self, id: &str, record: &Record) -> Result<Placed, Fault> {
-        let written = self.producer.send(record).await;
+        let mut written = self.producer.send(record).await;
+        if written.as_ref().is_err_and(|fault| fault.cause == TOO_LARGE) {
+            written = Err(self.limits.refused(record).await.fault());
+        }
         match &written {
             Ok(placed) => {
                 self.metrics.records_out.inc();
@@ -90,6 +96,46 @@ impl TopicOutlet {
             }
         }
         written
+    }
+}
+
+/// Where records landed that were written in one transaction.
+struct Written {
+    placed: Vec<Placed>,
+    /// Which of them are dead letters, and why.
+    buried: BTreeMap<usize, Refused>,
+}
+
+impl TopicOutlet {
+    /// Writes records, the last of them a cursor, in one transaction. What is too large for the topic
+    /// is a dead letter in it; what is too large for that too makes the source wait: nothing is cut.
+    async fn write_whole(&self, own: &Cursor, records: Vec<Record>) -> Result<Written, Fault> {
+        let (mut records, mut buried) = (Arc::new(records), BTreeMap::new());
+        loop {
+            let Unwritten { too_large, fault } = match own.write(Arc::clone(&records)).await {
+                Ok(mut placed) => {
+                    placed.pop();
+                    return Ok(Written { placed, buried });
+                }
+                Err(unwritten) => unwritten,
+            };
+            let refused = too_large.and_then(|index| Some((index, records.get(index)?)));
+            let Some((index, record)) = refused else { return Err(fault) };
+            let said = self.limits.refused(record).await;
+            let fault = said.fault();
+            match buried.get(&index) {
+                _ if said.fits() => return Err(fault),
+                Some(first) => return Err(Refused::nowhere(first, &said)),
+                None if record.topic != self.topic => return Err(fault),
+                None => {}
+            }
+            tracing::warn!(route = &*self.route, %fault, "an event is kept in the dead letters");
+            let letter = self.dead_letters.unwritten(record, &fault);
+            if let Some(record) = Arc::make_mut(&mut records).get_mut(index) {
+                *record = letter;
+            }
+            buried.insert(index, said);
+        }
     }
 }
 
@@ -125,19 +171,24 @@ impl Outlet for TopicOutlet {
         };
         let count = drafts.len() as u64;
         self.metrics.records_in.inc_by(count);
-        let records: Vec<_> =
-            drafts.iter().map(|draft| self.record(draft)).collect::<Result<_, _>>()?;
-        let bytes: usize = records.iter().map(Record::bytes).sum();
-        let placed = own.write(records, cursor).await.inspect_err(|fault| {
+        let records = drafts.iter().map(|draft| self.record(draft));
+        let records = records.chain([own.record(cursor)]).collect::<Result<Vec<_>, _>>()?;
+        let bytes: usize = records.iter().take(drafts.len()).map(Record::bytes).sum();
+        let written = self.write_whole(own, records).await.inspect_err(|fault| {
             self.metrics.failed(fault);
             tracing::warn!(route = &*self.route, events = count, %fault, "not written");
         })?;
         self.metrics.records_out.inc_by(count);
         self.metrics.bytes_out.inc_by(bytes as u64);
-        for (draft, placed) in drafts.iter().zip(&placed) {
-            let subject = Subject::published(draft, &self.topic, *placed);
-            self.outcomes.note(subject, draft.received, 1, What::Published);
+        let Written { placed, buried } = written;
+        for (index, (draft, placed)) in drafts.iter().zip(&placed).enumerate() {
+            let (topic, what) = match buried.get(&index) {
+                None => (&self.topic, What::Published),
+                Some(said) => (self.dead_letters.topic(), What::dead_letter(&said.fault())),
+            };
+            self.outcomes.note(Subject::published(draft, topic, *placed), draft.received, 1, what);
         }
+        self.metrics.dead_letters.inc_by(buried.len() as u64);
         Ok(placed)
     }
 

@@ -64,7 +64,7 @@ pub trait Outlet: Send + Sync {
     /// Writes events and the cursor behind them in one transaction, and returns once it is committed:
     /// whoever reads committed records sees all of it or nothing. For sources that must run once
     /// ([`SourceConnector::ONCE`](crate::connector::SourceConnector::ONCE)); the cursor is theirs,
-    /// any text.
+    /// any text. An event that is too large for the topic is among the source's dead letters then.
     async fn send_with_cursor(
         &self,
         drafts: Vec<Draft>,

@@ -1,8 +1,10 @@
 //! The source `kafka`: what others write to a topic, of another cluster or of the same, as events.
 
+mod protobuf;
 mod record;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cursor::{text, unreadable};
+use protobuf::Proto;
 use record::Reading;
 
 /// So many records go into one transaction, at most.
@@ -38,9 +41,13 @@ pub struct KafkaOptions {
     pub topic: String,
     /// What its values are.
     pub value: Form,
-    /// The registry that knows the schemas of `value: avro`.
+    /// The registry that knows the schemas of `value: avro`, and of `value: protobuf` where Confluent's
+    /// serializers write it.
     #[serde(default)]
     pub registry: Option<Registry>,
+    /// The message that each value of `value: protobuf` is, where no registry is named.
+    #[serde(default)]
+    pub proto: Option<Proto>,
     /// Where to begin the first time: `beginning`, `now`, or a time such as `2026-01-31T00:00:00Z`.
     /// Partitions that are added later are read from their beginning.
     #[schemars(with = "Start")]
@@ -63,6 +70,9 @@ pub enum Form {
     Json,
     /// Avro, its schema named by the registry's id.
     Avro,
+    /// Protobuf: the message that `proto` declares, or that the registry's id and the places behind it
+    /// name. Read by the names of fields.
+    Protobuf,
     /// UTF-8: the field `text` of our topic's schema.
     Text,
 }
@@ -91,13 +101,36 @@ impl SourceConnector for Kafka {
     type Options = KafkaOptions;
 
     fn check(options: &KafkaOptions, findings: &mut Findings) {
-        if options.value == Form::Avro && options.registry.is_none() {
-            findings.route(
-                "/kafka",
+        let mut wrong = |code, cause, hint| findings.route("/kafka", code, cause, hint);
+        match (options.value, &options.registry, &options.proto) {
+            (Form::Avro, None, _) => wrong(
                 "registry_missing",
                 "`value: avro` needs the registry that knows the schemas.",
                 "Write `registry: { url: … }`.",
-            );
+            ),
+            (Form::Protobuf, None, None) => wrong(
+                "proto_missing",
+                "`value: protobuf` needs to know what message each value is.",
+                "Write `proto: { file: order.proto, message: shop.Order }`, or `registry: { url: … }` \
+                 where Confluent's serializers write the values.",
+            ),
+            (Form::Protobuf, Some(_), Some(_)) => wrong(
+                "proto_unused",
+                "With `registry`, each value names its message itself.",
+                "Leave `proto` out, or `registry` where the values are bare messages.",
+            ),
+            (Form::Json | Form::Avro | Form::Text, _, Some(_)) => wrong(
+                "proto_unused",
+                "`proto` is for `value: protobuf` alone.",
+                "Leave it out, or write `value: protobuf`.",
+            ),
+            _ => {}
+        }
+    }
+
+    fn check_files(options: &KafkaOptions, folder: &Path, findings: &mut Findings) {
+        if let Some(proto) = &options.proto {
+            proto.check(folder, findings);
         }
     }
 
@@ -114,7 +147,7 @@ impl SourceConnector for Kafka {
         let key = key.map(|key| key.compile(&schema)).transpose();
         let key = key.map_err(|all| Fault::config("expression", sentence(&all)))?;
         let cluster = setup.connection::<Connection>()?.cluster(&setup.folder);
-        let reading = Reading::new(&options, schema, key)?;
+        let reading = Reading::new(&options, &setup.folder, schema, key)?;
         Ok(Box::new(KafkaSource { cluster, options, reading }))
     }
 }

@@ -1,5 +1,6 @@
 //! A record of theirs as one of our events.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use engine::clock::unix_millis;
@@ -11,35 +12,52 @@ use schemas::registry::Registry;
 use serde_json::json;
 use tokio::sync::Mutex;
 
+use super::protobuf::Messages;
 use super::{Form, KafkaOptions};
 
 /// How records are read.
 pub(super) struct Reading {
-    form: Form,
+    values: Values,
     schema: Schema,
     id_header: Option<String>,
     key: Option<Program>,
-    /// Those of their registry.
-    decoding: Option<Mutex<Decoding>>,
+}
+
+/// What their values are.
+enum Values {
+    Json,
+    /// By the schemas of their registry.
+    Avro(Mutex<Decoding>),
+    Protobuf(Messages),
+    Text,
 }
 
 impl Reading {
     /// # Errors
-    /// A `Config` fault when the registry cannot be one.
+    /// A `Config` fault when the registry cannot be one, or the message is not declared.
     pub fn new(
         options: &KafkaOptions,
+        folder: &Path,
         schema: Schema,
         key: Option<Program>,
     ) -> Result<Self, Fault> {
-        let registry = options.registry.as_ref().filter(|_| options.value == Form::Avro);
-        let registry = registry.map(|registry| Registry::new(registry.config())).transpose();
-        let registry = registry.map_err(|error| Fault::config("registry", format!("{error}.")))?;
-        let decoding = registry.map(|registry| {
-            let decoders = Arc::new(Decoders::new(&registry, Some(&schema)));
-            Mutex::new(decoders.view())
-        });
-        let (form, id_header) = (options.value, options.id_header.clone());
-        Ok(Self { form, schema, id_header, key, decoding })
+        let registry = || {
+            let missing = || Fault::config("registry", "No `registry` is named.");
+            let registry = options.registry.as_ref().ok_or_else(missing)?;
+            Registry::new(registry.config())
+                .map_err(|error| Fault::config("registry", format!("{error}.")))
+        };
+        let values = match (options.value, &options.proto) {
+            (Form::Json, _) => Values::Json,
+            (Form::Text, _) => Values::Text,
+            (Form::Avro, _) => {
+                let decoders = Arc::new(Decoders::new(&registry()?, Some(&schema)));
+                Values::Avro(Mutex::new(decoders.view()))
+            }
+            (Form::Protobuf, Some(proto)) => Values::Protobuf(proto.read(folder)?),
+            (Form::Protobuf, None) => Values::Protobuf(Messages::of(registry()?)),
+        };
+        Ok(Self { values, schema, id_header: options.id_header.clone(), key })
     }
 
     /// The event's id.
@@ -74,17 +92,20 @@ impl Reading {
 
     async fn value(&self, record: &Event) -> Result<Option<Value>, Fault> {
         let Some(payload) = &record.payload else { return Ok(None) };
-        let json = match (self.form, &self.decoding) {
-            (Form::Avro, Some(decoding)) => {
+        let json = match &self.values {
+            Values::Avro(decoding) => {
                 return decoding.lock().await.decode(payload).await.map(Some);
             }
-            (Form::Text, _) => {
+            Values::Protobuf(messages) => {
+                return messages.read(payload, &self.schema).await.map(Some);
+            }
+            Values::Text => {
                 let text = std::str::from_utf8(payload).map_err(|error| {
                     Fault::data("text_invalid", format!("The value is no UTF-8: {error}."))
                 })?;
                 json!({ "text": text }).to_string().into_bytes()
             }
-            _ => payload.to_vec(),
+            Values::Json => payload.to_vec(),
         };
         let read = schemas::json::read(&self.schema, &json);
         let read = read.map_err(|error| Fault::data("json_invalid", format!("{error}.")))?;

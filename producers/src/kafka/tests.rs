@@ -12,7 +12,7 @@ fn reading(more: serde_json::Value, key: Option<&str>) -> Reading {
     options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let schema = schemas::Schema::parse(SCHEMA).unwrap();
     let key = key.map(|key| Expression(key.to_owned()).compile(&schema).unwrap());
-    Reading::new(&serde_json::from_value(options).unwrap(), schema, key).unwrap()
+    Reading::new(&serde_json::from_value(options).unwrap(), Path::new("."), schema, key).unwrap()
 }
 
 fn record(payload: Option<&'static str>) -> Event {

@@ -223,7 +223,7 @@ fn read_leaf(leaf: Leaf, node: &Node<'_>) -> Result<Value, String> {
             return Ok(Value::from(text.as_ref()));
         }
         (Leaf::Bytes(Store::String, None), Node::Number(number)) => {
-            return Ok(Value::from(*number));
+            return Ok(Value::from(number.as_ref()));
         }
         (Leaf::Number(_, form), _) => read_number(form, node)?,
         (Leaf::Real(_), _) => read_real(node)?,
@@ -234,7 +234,10 @@ fn read_leaf(leaf: Leaf, node: &Node<'_>) -> Result<Value, String> {
                 .map_err(|cause| format!("a text that is not base64: {cause}"))?
         }
         (Leaf::Bytes(_, Some(Logical::Decimal(_) | Logical::BigDecimal)), Node::Number(number)) => {
-            Value::from(*number)
+            Value::from(number.as_ref())
+        }
+        (Leaf::Bytes(Store::Bytes | Store::Fixed(_), None), Node::Bytes(bytes)) => {
+            Value::Bytes(bytes.clone().into())
         }
         (Leaf::Bytes(_, Some(Logical::Duration)), Node::Object(parts)) => {
             let parts = parts.iter().map(|(name, part)| {
@@ -299,6 +302,8 @@ fn describe(node: &Node<'_>) -> String {
         Node::Boolean(_) => "a boolean",
         Node::Number(_) => "a number",
         Node::Text(_) => "a text",
+        Node::Bytes(_) => "bytes",
+        Node::Wrong(cause) => cause,
         Node::Array(_) => "an array",
         Node::Object(_) => "an object",
     }

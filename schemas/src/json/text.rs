@@ -8,21 +8,41 @@ use crate::path::Path;
 /// Most arrays and objects within each other: more would exhaust the stack.
 const MAX_DEPTH: usize = 128;
 
-#[derive(Debug)]
-pub(super) struct Json<'a> {
+/// A value, and where it stands.
+#[derive(Clone, Debug)]
+pub struct Json<'a> {
     /// The offset of its first byte.
-    pub at: usize,
-    pub node: Node<'a>,
+    pub(super) at: usize,
+    pub(super) node: Node<'a>,
 }
 
-#[derive(Debug)]
-pub(super) enum Node<'a> {
+/// What a value is: what JSON has, and what only other formats have.
+#[derive(Clone, Debug)]
+pub enum Node<'a> {
+    /// Nothing.
     Null,
+    /// True or false.
     Boolean(bool),
-    Number(&'a str),
+    /// A number, by its characters as JSON writes them.
+    Number(Cow<'a, str>),
+    /// A text.
     Text(Cow<'a, str>),
+    /// Bytes, which JSON writes in base64.
+    Bytes(Vec<u8>),
+    /// What can be read as nothing, and why: `the number 7, which has no name`. It does no harm where
+    /// the schema lacks its field.
+    Wrong(String),
+    /// A list.
     Array(Vec<Json<'a>>),
+    /// Names and values.
     Object(Vec<(Cow<'a, str>, Json<'a>)>),
+}
+
+/// A value that stands in no text.
+impl<'a> From<Node<'a>> for Json<'a> {
+    fn from(node: Node<'a>) -> Self {
+        Self { at: 0, node }
+    }
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Json<'_>, Fault> {
@@ -84,7 +104,7 @@ impl<'a> Parser<'a> {
             Some(b'{') => self.nested(Self::object)?,
             Some(b'[') => self.nested(Self::array)?,
             Some(b'"') => Node::Text(self.string()?),
-            Some(b'-' | b'0'..=b'9') => Node::Number(self.number()?),
+            Some(b'-' | b'0'..=b'9') => Node::Number(Cow::Borrowed(self.number()?)),
             _ => self.word()?,
         };
         Ok(Json { at, node })

@@ -18,6 +18,7 @@ use crate::compatibility;
 
 #[cfg(test)]
 pub(super) use self::http::plain_tls;
+pub use self::schemas::{Content, Protobuf};
 pub use crate::compatibility::Level;
 pub use crate::wire::SchemaId;
 
@@ -142,6 +143,18 @@ impl Registry {
     /// # Errors
     /// Any but [`RegistryError::Incompatible`].
     pub async fn schema(&self, id: SchemaId) -> Result<Arc<Schema>, RegistryError> {
+        match self.0.schemas.get(id).await? {
+            Content::Avro(schema) => Ok(schema),
+            other => Err(schemas::not_avro(format!("reading schema {id}"), other.kind())),
+        }
+    }
+
+    /// The schema of an id, of whatever format, as [`schema`](Self::schema) has those of Avro. Those
+    /// of other formats are not kept on disk.
+    ///
+    /// # Errors
+    /// Any but [`RegistryError::Incompatible`].
+    pub async fn content(&self, id: SchemaId) -> Result<Content, RegistryError> {
         self.0.schemas.get(id).await
     }
 

@@ -141,6 +141,15 @@ impl DeadLetters {
         }
     }
 
+    /// The record that keeps what a source would have written, and its topic does not take.
+    pub fn unwritten(&self, record: &Record, fault: &Fault) -> Record {
+        let mut letter =
+            Record { topic: Arc::clone(&self.topic), partition: None, ..record.clone() };
+        let place = (&*record.topic, -1, -1);
+        self.explain(&mut letter.headers, Some(place), fault, Stage::Receipt);
+        letter
+    }
+
     fn explain(
         &self,
         headers: &mut Headers,

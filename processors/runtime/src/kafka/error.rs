@@ -5,6 +5,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use crate::Fault;
 
+/// The cause of a fault: brokers take no record that large.
+pub const TOO_LARGE: &str = "record_too_large";
+
 /// A fault for an error of a Kafka client, met while `doing` something (`reading the offsets of
 /// group x`).
 pub fn fault(doing: &str, error: &KafkaError) -> Fault {
@@ -29,7 +32,7 @@ pub fn code_fault(doing: &str, code: Code) -> Fault {
             say("; check the credentials in `kafka.security`"),
         ),
         Code::MessageSizeTooLarge | Code::InvalidMessageSize => Fault::data(
-            "record_too_large",
+            TOO_LARGE,
             say("; the record exceeds the topic's max.message.bytes: raise it"),
         ),
         Code::InvalidRecord => Fault::data("kafka_invalid_record", say("; the broker refuses it")),

@@ -30,6 +30,14 @@ impl Record {
         let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
         length(&self.key) + length(&self.payload)
     }
+
+    /// What it weighs with its headers.
+    pub fn bytes_with_headers(&self) -> usize {
+        let lengths = self.headers.iter();
+        let lengths =
+            lengths.map(|(name, value)| name.len() + value.map_or(0, |value| value.len()));
+        self.bytes() + lengths.sum::<usize>()
+    }
 }
 
 /// librdkafka's form of headers.

@@ -1,5 +1,6 @@
 //! Transactions: what is written and how far was read become visible together, or not at all.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use tokio::time::timeout;
 
 use super::cluster::Cluster;
-use super::error::fault;
+use super::error::{TOO_LARGE, fault};
 use super::producer::{Acknowledge, Client, Producer};
 use super::record::Record;
 use crate::Fault;
@@ -57,11 +58,31 @@ impl Acknowledge for Receipt {
 }
 
 impl Receipt {
+    /// Why the record was not written, if it was refused.
+    fn refused(&self) -> Option<Fault> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.as_ref().err().cloned()
+    }
+
     fn placed(&self) -> Result<Placed, Fault> {
         let placed = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         placed.unwrap_or_else(|| {
             Err(Fault::internal("receipt", "A record of a committed transaction has no place."))
         })
+    }
+}
+
+/// Why records were not written.
+#[derive(Debug)]
+pub struct Unwritten {
+    /// The record that no broker takes for its size, if one is the cause.
+    pub too_large: Option<usize>,
+    /// What Kafka said.
+    pub fault: Fault,
+}
+
+impl From<Fault> for Unwritten {
+    fn from(fault: Fault) -> Self {
+        Self { too_large: None, fault }
     }
 }
 
@@ -120,10 +141,14 @@ impl Transactions {
         if self.lock().is_some() {
             return Ok(());
         }
+        let busy = || Fault::remote("transaction_busy", format!("Still writing as {}.", self.id));
+        let shut = self.shut().ok_or_else(busy)?;
+        self.begin(&shut)
+    }
+
+    fn begin(&self, _shut: &Shut) -> Result<(), Fault> {
         let doing = format!("beginning the transactions of {}", self.id);
         let failed = |error: KafkaError| transaction_fault(&doing, &error);
-        let busy = || Fault::remote("transaction_busy", format!("Still writing, {doing}."));
-        let _shut = self.shut().ok_or_else(busy)?;
         let producer = Producer::transactional(&self.cluster, &self.id)?;
         let client = producer.client();
         client.init_transactions(PATIENCE / 2).map_err(failed)?;
@@ -156,46 +181,92 @@ impl Transactions {
         false
     }
 
-    /// Writes records in a transaction of their own: all are seen, or none. Blocks.
+    /// Writes records in a transaction of their own: all are seen, or none. Brokers refuse a batch as
+    /// a whole when it is too large: it is tried again in halves, so that each record passes that can.
+    /// Blocks.
     ///
     /// # Errors
-    /// A `Remote` fault: none is seen, unless the outcome is unknown. When another producer of the
-    /// same id has begun since, or the outcome is unknown, nothing more is written: open another.
-    pub fn write(&self, records: &[Record]) -> Result<Vec<Placed>, Fault> {
+    /// None of it is seen, unless the outcome is unknown. When another producer of the same id has
+    /// begun since, or the outcome is unknown, nothing more is written: open another.
+    pub fn write(&self, records: &[Record]) -> Result<Vec<Placed>, Unwritten> {
         let busy = || Fault::remote("transaction_busy", format!("Still writing as {}.", self.id));
-        let shut = self.shut().ok_or_else(busy)?;
-        let receipts: Vec<_> = records.iter().map(|_| Arc::new(Receipt::default())).collect();
-        let written = self.producer().and_then(|producer| {
-            let pairs = records.iter().zip(&receipts);
-            let putting = async {
-                for (record, receipt) in pairs {
-                    let receipt = Arc::clone(receipt) as Arc<dyn Acknowledge>;
-                    producer.put(record, receipt).await?;
-                }
-                Ok(())
+        let shut = self.shut().ok_or_else(busy).map_err(Unwritten::from)?;
+        let mut runs = vec![0..records.len()];
+        loop {
+            let (refused, fault) = match self.write_runs(&shut, records, &runs) {
+                Ok(placed) => return Ok(placed),
+                Err((Some(refused), fault)) => (refused, fault),
+                Err((None, fault)) => return Err(fault.into()),
             };
-            self.runtime.block_on(putting)
+            // What was refused leaves a gap in the producer's sequence, which brokers refuse in turn.
+            self.close();
+            self.begin(&shut)?;
+            let run = runs.get(refused).cloned().unwrap_or_default();
+            if run.len() < 2 {
+                return Err(Unwritten { too_large: Some(run.start), fault });
+            }
+            let middle = run.start + run.len() / 2;
+            runs.splice(refused..=refused, [run.start..middle, middle..run.end]);
+        }
+    }
+
+    /// Writes these runs of records one after another, no two in one batch; which of them was too
+    /// large, if one was.
+    fn write_runs(
+        &self,
+        shut: &Shut,
+        records: &[Record],
+        runs: &[Range<usize>],
+    ) -> Result<Vec<Placed>, (Option<usize>, Fault)> {
+        let receipts: Vec<_> = records.iter().map(|_| Arc::new(Receipt::default())).collect();
+        let written = runs.iter().enumerate().try_for_each(|(index, run)| {
+            let (records, receipts) = (&records[run.clone()], &receipts[run.clone()]);
+            self.write_run(shut, records, receipts).map_err(|fault| {
+                let too_large = fault.cause == TOO_LARGE;
+                (too_large.then_some(index), Failure::Abort(fault))
+            })
         });
-        let ended = match written {
-            Err(fault) => Err(Failure::Abort(fault)),
-            Ok(()) if !self.flush(&shut, || ()) => Err(Failure::Abort(
-                Fault::remote("kafka_timeout", "Not written in time.").unknown(),
-            )),
-            Ok(()) => self.commit(&shut, None, || ()),
-        };
+        let ended = written
+            .and_then(|()| self.commit(shut, None, || ()).map_err(|failure| (None, failure)));
         match ended {
-            Ok(()) => receipts.iter().map(|receipt| receipt.placed()).collect(),
-            Err(Failure::Abort(fault)) => {
-                if self.abort(&shut, || ()).is_err() {
+            Ok(()) => {
+                let placed = receipts.iter().map(|receipt| receipt.placed());
+                placed.collect::<Result<_, _>>().map_err(|fault| (None, fault))
+            }
+            Err((None, Failure::Abort(fault))) => {
+                if self.abort(shut, || ()).is_err() {
                     self.close();
                 }
-                Err(fault)
+                Err((None, fault))
             }
-            Err(Failure::Lost(fault)) => {
+            Err((Some(refused), Failure::Abort(fault))) => Err((Some(refused), fault)),
+            Err((_, Failure::Lost(fault))) => {
                 self.close();
-                Err(fault)
+                Err((None, fault))
             }
         }
+    }
+
+    fn write_run(
+        &self,
+        shut: &Shut,
+        records: &[Record],
+        receipts: &[Arc<Receipt>],
+    ) -> Result<(), Fault> {
+        let producer = self.producer()?;
+        self.runtime.block_on(async {
+            for (record, receipt) in records.iter().zip(receipts) {
+                producer.put(record, Arc::clone(receipt) as Arc<dyn Acknowledge>).await?;
+            }
+            Ok(())
+        })?;
+        if !self.flush(shut, || ()) {
+            return Err(Fault::remote("kafka_timeout", "Not written in time.").unknown());
+        }
+        // When one batch is refused, what waits behind it is given up: that is not the cause.
+        let refused: Vec<_> = receipts.iter().filter_map(|receipt| receipt.refused()).collect();
+        let cause = refused.iter().find(|fault| fault.cause == TOO_LARGE).or(refused.first());
+        cause.map_or(Ok(()), |fault| Err(fault.clone()))
     }
 
     /// Ends the transaction, with these offsets of a group, and begins the next. Blocks.

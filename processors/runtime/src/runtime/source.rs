@@ -13,7 +13,7 @@ use crate::codec::Encoding;
 use crate::cursor::Cursor;
 use crate::dead_letters::DeadLetters;
 use crate::delivery::backoff_wait;
-use crate::kafka::{Cluster, Owner, Ownership, Producer, group_of};
+use crate::kafka::{Cluster, Limits, Owner, Ownership, Producer, group_of};
 use crate::metrics::RouteMetrics;
 use crate::outcomes::RouteOutcomes;
 use crate::outlet::TopicOutlet;
@@ -140,6 +140,7 @@ impl Publishing {
             encoding: settled?,
             producer: Arc::clone(&self.producer),
             cluster: self.cluster.clone(),
+            limits: Limits::of(&self.cluster),
             state: self.state.clone(),
             metrics: self.metrics.clone(),
             outcomes: self.outcomes.clone(),

@@ -1,6 +1,6 @@
 //! Schemas by id: memory, disk, then one shared request to the registry.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,8 +18,41 @@ use crate::registry::error::RegistryError;
 const UNKNOWN_FOR: Duration = Duration::from_secs(1);
 /// How deep references may go; a cycle ends here.
 const DEPTH: usize = 32;
+const NO_SCHEMA: &str = "the answer holds no schema";
+const ENDLESS: &str = "its references never end";
 
-type Answer = Result<Arc<Schema>, RegistryError>;
+/// What an id stands for: a schema of one of the formats that a registry holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A schema of Avro.
+    Avro(Arc<Schema>),
+    /// A `.proto` file.
+    Protobuf(Arc<Protobuf>),
+    /// One that is not read here, such as `JSON`.
+    Other(String),
+}
+
+/// A `.proto` file as the registry has it: its text, or its descriptor in base64.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Protobuf {
+    /// The file.
+    pub text: String,
+    /// Those that it and they import, by the names by which they are imported.
+    pub imports: BTreeMap<String, String>,
+}
+
+impl Content {
+    /// Its format, by the registry's word.
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Avro(_) => "AVRO",
+            Self::Protobuf(_) => "PROTOBUF",
+            Self::Other(kind) => kind,
+        }
+    }
+}
+
+type Answer = Result<Content, RegistryError>;
 type Asking = Shared<BoxFuture<'static, Answer>>;
 
 pub(super) struct Schemas {
@@ -29,7 +62,7 @@ pub(super) struct Schemas {
 }
 
 enum State {
-    Known(Arc<Schema>),
+    Known(Content),
     Unknown(Instant, RegistryError),
     Asking(Asking),
 }
@@ -53,7 +86,7 @@ impl Schemas {
     fn state(&self, id: SchemaId) -> Result<Answer, Asking> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match known.get(&id) {
-            Some(State::Known(schema)) => return Ok(Ok(Arc::clone(schema))),
+            Some(State::Known(content)) => return Ok(Ok(content.clone())),
             Some(State::Unknown(since, error)) if since.elapsed() < UNKNOWN_FOR => {
                 return Ok(Err(error.clone()));
             }
@@ -77,7 +110,7 @@ impl Schemas {
             return;
         }
         match answer {
-            Ok(schema) => known.insert(id, State::Known(Arc::clone(schema))),
+            Ok(content) => known.insert(id, State::Known(content.clone())),
             Err(error @ RegistryError::NotFound { .. }) => {
                 known.insert(id, State::Unknown(Instant::now(), error.clone()))
             }
@@ -95,14 +128,24 @@ async fn ask(http: Arc<Http>, disk: Option<Disk>, id: SchemaId) -> Answer {
     if let Some(disk) = &disk
         && let Some(schema) = disk.read(id).await
     {
-        return Ok(Arc::new(schema));
+        return Ok(Content::Avro(Arc::new(schema)));
     }
     let body = http.schema(id).await?;
+    match body.schema_type.as_deref() {
+        None | Some("AVRO") => {}
+        Some("PROTOBUF") => return protobuf(&http, doing, body).await,
+        Some(other) => return Ok(Content::Other(other.to_owned())),
+    }
     let (schema, references) = resolve(&http, doing, body).await?;
     if let Some(disk) = &disk {
         disk.write(id, &schema, &references).await;
     }
-    Ok(Arc::new(schema))
+    Ok(Content::Avro(Arc::new(schema)))
+}
+
+/// Why a schema of another format than Avro is none for whoever needs one of Avro.
+pub(super) fn not_avro(doing: String, kind: &str) -> RegistryError {
+    RegistryError::invalid(doing, format!("it is a {kind} schema; only AVRO can be read"))
 }
 
 /// Parses an answer of the registry, with the types that it references.
@@ -117,9 +160,9 @@ async fn resolve(
 ) -> Result<(Schema, Vec<Schema>), RegistryError> {
     let invalid = |message: String| RegistryError::Invalid { doing: doing.clone(), message };
     if let Some(other) = body.schema_type.as_deref().filter(|kind| *kind != "AVRO") {
-        return Err(invalid(format!("it is a {other} schema; only AVRO can be read")));
+        return Err(not_avro(doing, other));
     }
-    let text = body.schema.ok_or_else(|| invalid("the answer holds no schema".to_owned()))?;
+    let text = body.schema.ok_or_else(|| invalid(NO_SCHEMA.to_owned()))?;
     let mut references = Vec::new();
     gather(http, body.references.unwrap_or_default(), &mut references, DEPTH).await?;
     let schema =
@@ -138,7 +181,7 @@ fn gather<'a>(
         for reference in references {
             let doing = format!("reading type `{}`", reference.name);
             if depth == 0 {
-                return Err(RegistryError::invalid(doing, "its references never end"));
+                return Err(RegistryError::invalid(doing, ENDLESS));
             }
             let body = http.referenced(&reference).await?;
             gather(http, body.references.unwrap_or_default(), found, depth - 1).await?;
@@ -148,6 +191,40 @@ fn gather<'a>(
             if !found.contains(&schema) {
                 found.push(schema);
             }
+        }
+        Ok(())
+    }
+    .boxed()
+}
+
+/// Reads a file of Protobuf with all that it imports; what is known everywhere (`google/protobuf/…`)
+/// is no reference.
+async fn protobuf(http: &Http, doing: String, body: Body) -> Answer {
+    let text = body.schema.ok_or_else(|| RegistryError::invalid(doing, NO_SCHEMA))?;
+    let mut imports = BTreeMap::new();
+    imported(http, body.references.unwrap_or_default(), &mut imports, DEPTH).await?;
+    Ok(Content::Protobuf(Arc::new(Protobuf { text, imports })))
+}
+
+fn imported<'a>(
+    http: &'a Http,
+    references: Vec<Reference>,
+    found: &'a mut BTreeMap<String, String>,
+    depth: usize,
+) -> BoxFuture<'a, Result<(), RegistryError>> {
+    async move {
+        for reference in references {
+            if found.contains_key(&reference.name) {
+                continue;
+            }
+            let doing = format!("reading file `{}`", reference.name);
+            if depth == 0 {
+                return Err(RegistryError::invalid(doing, ENDLESS));
+            }
+            let body = http.referenced(&reference).await?;
+            let text = body.schema.ok_or_else(|| RegistryError::invalid(doing, NO_SCHEMA))?;
+            found.insert(reference.name, text);
+            imported(http, body.references.unwrap_or_default(), found, depth - 1).await?;
         }
         Ok(())
     }

@@ -121,7 +121,7 @@ impl<'a> Checker<'a> {
         options: &Json,
     ) {
         let mut findings = Findings::default();
-        match (source.check)(options.clone(), &mut findings) {
+        match (source.check)(options.clone(), self.file.folder(), &mut findings) {
             Ok(()) => self.report(findings, entry, None),
             Err(error) => return self.refused(field, &error),
         }

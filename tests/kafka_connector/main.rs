@@ -2,8 +2,11 @@
 //! another cluster, however the process or that cluster's broker fails meanwhile.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
-#[path = "endtoend/mod.rs"]
+#[path = "../endtoend/mod.rs"]
 mod endtoend;
+mod large;
+mod protobuf;
+mod registry;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -67,9 +70,9 @@ impl Application {
         Self(config.set("enable.idempotence", "true").create().unwrap())
     }
 
-    fn write(&self, id: &str, key: &str, value: &str) {
+    fn write(&self, id: &str, key: &str, value: impl AsRef<[u8]>) {
         let headers = OwnedHeaders::new().insert(Header { key: "id", value: Some(id) });
-        let record = BaseRecord::to(THEIRS).key(key).payload(value).headers(headers);
+        let record = BaseRecord::to(THEIRS).key(key).payload(value.as_ref()).headers(headers);
         self.0.send(record).map_err(|(error, _)| error).unwrap();
     }
 
