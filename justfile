@@ -14,7 +14,7 @@ default:
     @just --list
 
 # Every check, the cheap ones first.
-ci: format readme lint deny registry-client foreign-tools foreign-clients conformance journey poll file-sink postgres-sink cdc probe faults-gate
+ci: format readme lint deny registry-client foreign-tools foreign-clients conformance journey poll tryton-sink file-sink postgres-sink cdc probe faults-gate
 
 # Formatting, as rustfmt.toml says.
 format:
@@ -65,6 +65,11 @@ journey: kafka erp postgres
 # Applications that are polled: simulated ones, and a real ERP.
 poll: erp
     PASSERELLE_TEST_ERP={{ erp_directory }} cargo test --workspace --test poll
+
+# Sales, invoices, payments, parties and products of a real ERP, by both of its interfaces.
+tryton-sink: erp
+    PASSERELLE_TRYTON_URL=http://127.0.0.1:{{ erp_port }}/erp PASSERELLE_TRYTON_KEY=$(cat {{ erp_directory }}/key) \
+        cargo test --workspace --lib tryton
 
 # Events into tables of a real PostgreSQL, over kills of the process, the server and the way between them.
 postgres-sink: postgres

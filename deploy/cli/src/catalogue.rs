@@ -73,6 +73,10 @@ mod tests {
             ("tick.avsc", schemas::events::TICK),
             ("line.avsc", schemas::events::LINE),
             ("sale.avsc", schemas::events::SALE),
+            ("party.avsc", schemas::events::PARTY),
+            ("product.avsc", schemas::events::PRODUCT),
+            ("invoice.avsc", schemas::events::INVOICE),
+            ("payment.avsc", schemas::events::PAYMENT),
         ] {
             std::fs::write(folder.path().join(name), schema).unwrap();
         }
