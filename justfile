@@ -16,7 +16,7 @@ default:
     @just --list
 
 # Every check, the cheap ones first.
-ci: format readme lint deny registry-client kafka-connector foreign-tools foreign-clients conformance journey poll sources file-sink postgres-sink cdc probe faults-gate
+ci: format readme lint deny registry-client kafka-connector foreign-tools foreign-clients conformance journey poll sources tryton-sink file-sink postgres-sink cdc probe faults-gate
 
 # Formatting, as rustfmt.toml says.
 format:
@@ -75,6 +75,11 @@ poll: erp pretix
 # What every source promises, held for each of them, PostgreSQL included: a minute and a half on 2 cores.
 sources: postgres
     PASSERELLE_TEST_POSTGRES={{ postgres_url }} cargo test --workspace --test sources
+
+# Sales, invoices, payments, parties and products of a real ERP, by both of its interfaces.
+tryton-sink: erp
+    PASSERELLE_TRYTON_URL=http://127.0.0.1:{{ erp_port }}/erp PASSERELLE_TRYTON_KEY=$(cat {{ erp_directory }}/key) \
+        cargo test --workspace --lib tryton
 
 # Events into tables of a real PostgreSQL, over kills of the process, the server and the way between them.
 postgres-sink: postgres

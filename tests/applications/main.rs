@@ -6,11 +6,13 @@ mod contracts;
 #[path = "../endtoend/mod.rs"]
 mod endtoend;
 mod hubspot;
+mod mailbox;
 mod quickbooks;
 mod rows;
 mod simulator;
 mod stripe;
 mod suite;
+mod tryton;
 
 use endtoend::folder::Folder;
 use serde_json::Value;
@@ -26,7 +28,8 @@ async fn case(
     sink: &'static str,
 ) -> Case {
     let simulator = Simulator::start(application).await;
-    Case { simulator, connector, connection, sink, once: true, more: "" }
+    let (from, topics, more) = ("shop.orders", "", "");
+    Case { simulator, connector, connection, from, topics, sink, once: true, more }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,6 +128,38 @@ async fn the_sink_http_passes_the_same_suite_where_its_target_keeps_keys() {
     let mut case =
         case(rows::Hook::unique(), "http", "limits: { per_second: 200 }", "once: forever").await;
     case.simulator.url += "/hooks/secret-of-the-hook";
+    holds(&case, &[]).await;
+}
+
+/// The ERP takes sales, not orders.
+async fn tryton(connection: &'static str) {
+    let mut case = case(tryton::Tryton::default(), "tryton", connection, "object: sale.sale").await;
+    case.simulator.url += "/erp";
+    case.from = "erp.sales";
+    case.topics = "  erp.sales: { partitions: 4, schema: sale.avsc }";
+    case.more = tryton::TO_SALE;
+    holds(&case, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tryton_has_each_sale_once_by_rest() {
+    tryton("key: a-key-of-tryton").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tryton_has_each_sale_once_by_json_rpc() {
+    tryton("user: admin, password: open-sesame").await;
+}
+
+/// Mail promises nothing about repeats, but that a repeat is the same mail, byte for byte.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_server_gets_each_mail_and_can_know_a_repeat() {
+    let sink = r#"mail_from: shop@example.com, mail_to: "{{ .customer.email }}", subject: "{{ .id }}", text: "{{ .total }}""#;
+    let simulator = mailbox::start().await;
+    let (from, topics, more) = ("shop.orders", "", "");
+    let connection = "user: shop, password: s3cret";
+    let case =
+        Case { simulator, connector: "smtp", connection, from, topics, sink, once: false, more };
     holds(&case, &[]).await;
 }
 

@@ -114,17 +114,31 @@ struct Inner {
 impl Simulator {
     pub async fn start(application: impl Application) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let simulator = Self::of(application, format!("http://{}", listener.local_addr().unwrap()));
+        let router = Router::new().fallback(take).with_state(simulator.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        simulator
+    }
+
+    /// One that somebody else serves at this address.
+    pub fn of(application: impl Application, url: String) -> Self {
         let inner = Inner {
             application: Box::new(application),
             manners: Vec::new(),
             locked: false,
             writes: Vec::new(),
         };
-        let simulator = Self { url, inner: Arc::new(Mutex::new(inner)) };
-        let router = Router::new().fallback(take).with_state(simulator.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        simulator
+        Self { url, inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    /// What it does with a request: its answer, and how that is met on its way.
+    pub fn receive(&self, request: Request) -> (Reply, Option<Manner>) {
+        self.inner.lock().unwrap().receive(request)
+    }
+
+    /// Whether it refuses all credentials.
+    pub fn is_locked(&self) -> bool {
+        self.inner.lock().unwrap().locked
     }
 
     /// The next writes are met so.
@@ -171,7 +185,7 @@ async fn take(
         headers: headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
         body: body.to_vec(),
     };
-    let ((status, body), manner) = simulator.inner.lock().unwrap().receive(request);
+    let ((status, body), manner) = simulator.receive(request);
     match manner {
         Some(Manner::Silent) => std::future::pending().await,
         Some(Manner::Late(wait)) => tokio::time::sleep(wait).await,

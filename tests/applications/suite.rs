@@ -14,6 +14,7 @@ use crate::simulator::{BAD, Manner, Request, Simulator};
 const SHOP: &str = r#"
 topics:
   shop.orders: { partitions: 4, schema: order.avsc }
+TOPICS
 sources:
   shop:
     webhook: { path: /shop, signature: { standard_webhooks: "${file:shop.secret}" } }
@@ -21,8 +22,7 @@ sources:
     key: .id
 "#;
 
-const SINK: &str =
-    "from: shop.orders, to: application, concurrency: 4, backoff: { initial: 100ms, max: 300ms }";
+const SINK: &str = "to: application, concurrency: 4, backoff: { initial: 100ms, max: 300ms }";
 
 /// A sink and its application.
 pub struct Case {
@@ -30,6 +30,9 @@ pub struct Case {
     /// The connection's connector and its options beside the address, as YAML.
     pub connector: &'static str,
     pub connection: &'static str,
+    /// The topic that the sink reads, and those that the pipeline has beside the shop's, as YAML.
+    pub from: &'static str,
+    pub topics: &'static str,
     /// The options of the sink.
     pub sink: &'static str,
     /// Whether a repeat has no second effect.
@@ -51,10 +54,13 @@ struct Story<'c> {
 /// process is killed between its write and the commit. Each order ends there once, the refused ones in
 /// the dead letters.
 pub async fn holds(case: &Case, files: &[(&str, &str)]) {
-    let Case { simulator, connector, connection, sink, more, .. } = case;
+    let Case { simulator, connector, connection, from, topics, sink, more, .. } = case;
+    let shop = SHOP.replace("TOPICS", topics);
     let separator = if connection.is_empty() { "" } else { ", " };
+    let plain =
+        if simulator.url.starts_with("smtp") { "tls: false" } else { "allow_private: true" };
     let pipeline = format!(
-        "{SHOP}connections:\n  application: {{ {connector}: {{ url: \"{}\", allow_private: true, timeout: 1s{separator}{connection} }} }}\nsinks:\n  application: {{ {SINK}, {sink} }}\n{more}\n",
+        "{shop}connections:\n  application: {{ {connector}: {{ url: \"{}\", {plain}, timeout: 1s{separator}{connection} }} }}\nsinks:\n  application: {{ from: {from}, {SINK}, {sink} }}\n{more}\n",
         simulator.url
     );
     let folder = Folder::with(&pipeline);

@@ -29,6 +29,7 @@ def accounting():
     category.account_expense = accounts["expense"]
     category.account_revenue = accounts["revenue"]
     category.save()
+    payment_method(accounts)
     return category
 
 
@@ -49,6 +50,13 @@ def shop():
     web_shop = Model.get("web.shop")(name="shop")
     web_shop.warehouses.append(warehouse)
     web_shop.save()
+
+
+def payment_method(accounts):
+    (journal,) = Model.get("account.journal").find([("type", "=", "cash")])
+    method = Model.get("account.invoice.payment.method")(name="Card", journal=journal)
+    method.credit_account = method.debit_account = accounts["cash"]
+    method.save()
 
 
 def key():

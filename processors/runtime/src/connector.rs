@@ -91,6 +91,12 @@ pub trait SinkConnector: 'static {
         false
     }
 
+    /// What of its application it covers, in the shape of
+    /// [`SinkDeclaration::coverage`]; none for one that is no single application's.
+    fn coverage() -> Option<serde_json::Value> {
+        None
+    }
+
     /// Looks for mistakes that the options' types do not exclude. Expressions and templates are
     /// checked by the engine.
     fn check(_connection: &Self::Connection, _options: &Self::Options, _findings: &mut Findings) {}
@@ -386,7 +392,7 @@ impl SinkDeclaration {
             name: C::NAME.into(),
             summary: C::SUMMARY.into(),
             example: C::EXAMPLE.into(),
-            coverage: None,
+            coverage: C::coverage().map(Arc::new),
             connection: schema_of::<C::Connection>(),
             options: schema_of::<C::Options>(),
             once: Arc::new(|options| Ok(C::once(&serde_json::from_value(options)?))),

@@ -55,7 +55,7 @@ async fn forward(mut client: TcpStream, host: &str, armed: &Mutex<Option<&str>>)
     let cut = {
         let mut armed = armed.lock().unwrap();
         let asked = request.line.split('?').next().unwrap_or_default();
-        let cut = armed.is_some_and(|end| is_request(asked, end));
+        let cut = armed.is_some_and(|end| is_request(asked, end) || is_call(&request.body, end));
         if cut {
             *armed = None;
         }
@@ -77,4 +77,14 @@ async fn forward(mut client: TcpStream, host: &str, armed: &Mutex<Option<&str>>)
 pub(super) fn is_request(asked: &str, wanted: &str) -> bool {
     let (method, path) = wanted.split_once(' ').unwrap();
     asked.starts_with(method) && asked.ends_with(path)
+}
+
+/// Whether a body calls what is wanted: `RPC sale.sale.create`, `WIZARD account.invoice.pay.execute`.
+fn is_call(body: &[u8], wanted: &str) -> bool {
+    let name = match wanted.split_once(' ') {
+        Some(("RPC", method)) => format!("\"method\":\"model.{method}\""),
+        Some(("WIZARD", method)) => format!("\"method\":\"wizard.{method}\""),
+        _ => return false,
+    };
+    String::from_utf8_lossy(body).contains(&name)
 }

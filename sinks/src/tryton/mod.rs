@@ -1,35 +1,52 @@
-//! `tryton`: books each event as a sale in a Tryton ERP, once.
+//! `tryton`: writes events into a Tryton ERP, once.
 //!
-//! The ERP's web shop module keeps one sale for each shop and web id, so a repeat cannot make a
-//! second one. A sale is created whole, its total is held against the event's while it is a draft,
-//! and then it is quoted and confirmed. Each step can be where an earlier try ended: after one whose
-//! outcome is unknown the sale is looked up first, and goes on from the state that it is in.
+//! A sale is unique there by its shop and web id (module `web_shop`), so a repeat cannot make a second
+//! one. It is created whole, its total is held against the event's while it is a draft, and then it is
+//! quoted and confirmed. Each step can be where an earlier try ended: after one whose outcome is
+//! unknown the sale is looked up first, and goes on from the state that it is in.
+//!
+//! With a key the ERP's REST interface is spoken, a record at a time; with a user and a password its
+//! JSON-RPC, where many records go in one transaction: all of them or none. A batch that is refused is
+//! halved until the bad record stands alone.
 
 mod contract;
+mod coverage;
+mod erp;
+mod failure;
+mod invoices;
+mod objects;
+mod options;
 mod parties;
+mod payments;
 mod probe;
+mod records;
 mod references;
 mod rest;
+mod rpc;
 mod sale;
-
-use std::collections::BTreeMap;
+mod sales;
+mod session;
+mod task;
+mod told;
 
 use async_trait::async_trait;
-use bigdecimal::BigDecimal;
 use engine::connector::{Findings, Probe, Setup, SinkConnector};
-use engine::event::REPLAY;
-use engine::expression::{Expression, Program};
+use engine::expression::Program;
 use engine::options::Secret;
 use engine::sink::{Intent, Once};
 use engine::{Delivery, Event, Fault, Sink};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
-use exchange::{Exchange, Target};
-use parties::Buyer;
-use references::{References, Shop, unreadable};
-use rest::{Failure, Id, Rest};
+use erp::Erp;
+use exchange::Target;
+use invoices::Invoice;
+use objects::{Party, Product};
+use options::{Object, OnDelete, Options};
+use payments::Payment;
+use references::References;
+use rpc::Rpc;
 use sale::Sale;
 
 /// The `tryton` connector.
@@ -41,138 +58,26 @@ pub struct Connection {
     /// Where it is; the `url` ends in the database's name: `https://erp.example.com/erp`.
     #[serde(flatten)]
     pub target: Target,
-    /// The key of a user application of the kind REST. The user needs the rights to read and create
-    /// parties and sales, and to read products, shops and currencies.
-    pub key: Secret,
+    /// The key of a user application of the kind REST: sales are written one at a time. The user needs
+    /// the rights to read and create parties and sales, and to read products, shops and currencies.
+    #[serde(default)]
+    pub key: Option<Secret>,
+    /// Instead of a key: the login of a user, best one that nobody else uses. JSON-RPC is spoken, which
+    /// takes many records in one transaction.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// The user's password.
+    #[serde(default)]
+    pub password: Option<Secret>,
 }
 
-/// What a route books.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-pub struct Options {
-    /// What each event becomes.
-    #[serde(default)]
-    pub object: Object,
-    /// The ERP's unique field that makes a repeat harmless.
-    #[serde(default)]
-    pub id: UniqueId,
-    /// The name of the web shop that the sales belong to, and with it their company. Without it, the
-    /// only one that the ERP has.
-    #[serde(default)]
-    pub shop: Option<String>,
-    /// The name of the payment term. Without it, the party's own, if it has one.
-    #[serde(default)]
-    pub payment_term: Option<String>,
-    /// How a party is recognised. One that is not found is created with the event's code.
-    #[serde(default)]
-    pub match_party: MatchParty,
-    /// Which amount of the ERP's must equal the event's `total`, to the last digit, before the sale is
-    /// quoted.
-    #[serde(default)]
-    pub check_total: CheckTotal,
-    /// How far the sale is taken.
-    #[serde(default)]
-    pub state: Goal,
-    /// Further fields of the sale: `comment: .note`. An object or an array is given as the ERP's JSON.
-    #[serde(default)]
-    pub fields: BTreeMap<String, Expression>,
-    /// What a deletion (a tombstone: a key without a value) does.
-    #[serde(default)]
-    pub on_delete: OnDelete,
-}
-
-/// What an event becomes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-pub enum Object {
-    /// A sale, from the fields of the built-in schema `sale.avsc`.
-    #[default]
-    #[serde(rename = "sale.sale")]
-    Sale,
-}
-
-/// What makes a sale unique.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum UniqueId {
-    /// The shop and the event's `web_id` (the ERP's module `web_shop`).
-    #[default]
-    WebId,
-}
-
-/// How a party is recognised.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum MatchParty {
-    /// By its code.
-    #[default]
-    Code,
-    /// By its mail address; several parties with the same one are a fault of the event.
-    Email,
-}
-
-/// Which amount must equal the event's total.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum CheckTotal {
-    /// The amount with taxes.
-    #[default]
-    TotalAmount,
-    /// The amount without taxes.
-    UntaxedAmount,
-    /// None.
-    No,
-}
-
-/// How far a sale is taken.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Goal {
-    /// It is created.
-    Draft,
-    /// It is quoted, and has a number.
-    Quotation,
-    /// It is confirmed; the ERP then processes it.
-    #[default]
-    Confirmed,
-}
-
-/// What a deletion does.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnDelete {
-    /// It goes to the dead letters.
-    #[default]
-    DeadLetter,
-    /// Nothing.
-    Ignore,
-}
-
-/// The fields of the sale that the sink writes itself.
-const OWN: [&str; 12] = [
-    "company",
-    "currency",
-    "invoice_address",
-    "lines",
-    "party",
-    "payment_term",
-    "reference",
-    "sale_date",
-    "shipment_address",
-    "state",
-    "web_id",
-    "web_shop",
-];
-
-const SALE: &str = "sale.sale";
-
-/// What is read of a sale.
-const FIELDS: [&str; 3] = ["state", "total_amount", "untaxed_amount"];
-
-/// A sale goes through two steps; somebody in the ERP may take it back meanwhile, not for ever.
-const MOST_STEPS: usize = 6;
+/// Why a key does not do: a stale version is refused by JSON-RPC only, and so are many records at once.
+const ONLY_BY_RPC: &str = "With a key only sales are written: other objects need JSON-RPC.";
 
 impl SinkConnector for Tryton {
     const NAME: &'static str = "tryton";
-    const SUMMARY: &'static str = "Books each event as a sale in a Tryton ERP, once.";
+    const SUMMARY: &'static str =
+        "Writes sales, invoices, payments, parties and products into a Tryton ERP, each once.";
     const EXAMPLE: &'static str =
         include_str!("../../../docs/examples/orders-to-erp/pipeline.yaml");
     type Connection = Connection;
@@ -184,15 +89,20 @@ impl SinkConnector for Tryton {
         Once::Forever
     }
 
+    fn overwrites(options: &Options) -> bool {
+        matches!(options.object, Object::Party | Object::Product)
+    }
+
+    fn coverage() -> Option<Json> {
+        Some(coverage::told())
+    }
+
     fn check(connection: &Connection, options: &Options, findings: &mut Findings) {
-        connection.target.check(findings);
-        if rest::authorization(connection.key.reveal()).is_none() {
-            let cause = "The key holds a character that a header cannot carry.";
-            findings.connection("/key", "key_invalid", cause, "Copy it from the user application.");
-        }
-        for name in options.fields.keys().filter(|name| OWN.contains(&name.as_str())) {
-            let cause = format!("The field `{name}` is written by the sink itself.");
-            findings.route(&format!("/fields/{name}"), "field_taken", cause, "Leave it out.");
+        connection.check(findings);
+        options.check(findings);
+        if options.object != Object::Sale && connection.key.is_some() {
+            let advice = "Write a `user` and a `password` in the connection.";
+            findings.route("/object", "credentials", ONLY_BY_RPC, advice);
         }
     }
 
@@ -205,26 +115,47 @@ impl SinkConnector for Tryton {
     }
 }
 
+impl Connection {
+    fn check(&self, findings: &mut Findings) {
+        self.target.check(findings);
+        let advice = "Write the `key` of a user application, or a `user` and a `password`.";
+        match (&self.key, &self.user, &self.password) {
+            (Some(key), None, None) => {
+                if rest::authorization(key.reveal()).is_none() {
+                    let cause = "The key holds a character that a header cannot carry.";
+                    let advice = "Copy it from the user application.";
+                    findings.connection("/key", "key_invalid", cause, advice);
+                }
+            }
+            (None, Some(_), Some(_)) => {}
+            (Some(_), ..) => {
+                let cause = "A key and a user are two ways in: only one is taken.";
+                findings.connection("/key", "credentials", cause, advice);
+            }
+            _ => {
+                let cause = "The ERP lets nobody in without credentials.";
+                findings.connection("", "credentials", cause, advice);
+            }
+        }
+    }
+}
+
 struct TrytonSink {
-    rest: Rest,
+    erp: Erp,
     references: References,
     options: Options,
     fields: Vec<(String, Program)>,
 }
 
-/// A sale in the ERP.
-#[derive(Debug)]
-struct Booked {
-    id: Id,
-    state: String,
-    total: Option<BigDecimal>,
-    /// Whether it was there before this delivery.
-    already_there: bool,
-}
-
 impl TrytonSink {
     fn new(connection: &Connection, options: Options, setup: &Setup) -> Result<Self, Fault> {
-        sale::check_input(setup)?;
+        match options.object {
+            Object::Sale => told::check_input::<Sale>(setup),
+            Object::Party => told::check_input::<Party>(setup),
+            Object::Product => told::check_input::<Product>(setup),
+            Object::Invoice => told::check_input::<Invoice>(setup),
+            Object::Payment => told::check_input::<Payment>(setup),
+        }?;
         let mut fields = Vec::new();
         for (name, expression) in &options.fields {
             let program = expression.compile(setup).map_err(|found| {
@@ -234,216 +165,120 @@ impl TrytonSink {
             })?;
             fields.push((name.clone(), program));
         }
-        let authorization = rest::authorization(connection.key.reveal()).ok_or_else(|| {
-            Fault::config("key", "The ERP's key holds a character that a header cannot carry.")
-        })?;
-        let key = Secret::new(connection.key.reveal().trim());
-        let exchange = Exchange::new(&connection.target, &[key], setup)?;
         Ok(Self {
-            rest: Rest::new(exchange, authorization),
+            erp: Erp::of(connection, setup)?,
             references: References::new(options.shop.clone()),
             options,
             fields,
         })
+    }
+
+    /// The ERP by JSON-RPC, as the user's company sees it.
+    ///
+    /// # Errors
+    /// A `Config` fault when the connection has a key.
+    async fn company(&self) -> Result<Rpc, Fault> {
+        match &self.erp {
+            Erp::Rpc(rpc) => Ok(rpc.of_company(self.references.company(rpc).await?)),
+            Erp::Rest(_) => Err(Fault::config("credentials", ONLY_BY_RPC)),
+        }
+    }
+
+    /// What a deletion becomes.
+    fn deletion(&self) -> Result<Delivery, Fault> {
+        match self.options.on_delete {
+            OnDelete::Ignore => {
+                Ok(Delivery { answer: "a deletion, ignored".to_owned(), already_there: false })
+            }
+            OnDelete::DeadLetter => {
+                let message = "The event is a deletion (a key without a value): the ERP's records \
+                               are not deleted.";
+                Err(Fault::data("tombstone", message))
+            }
+        }
+    }
+
+    /// Puts the file's further fields into a record.
+    fn add_fields(&self, event: &Event, record: &mut Json) -> Result<(), Fault> {
+        for (name, program) in &self.fields {
+            let text = schemas::json::write(&program.run(event, told::value(event)?)?);
+            record[name] = serde_json::from_str(&text).map_err(|error| {
+                Fault::internal("json", format!("Our own JSON cannot be read back: {error}."))
+            })?;
+        }
+        Ok(())
     }
 }
 
 #[async_trait]
 impl Sink for TrytonSink {
     async fn contract(&self) -> Result<(), Fault> {
-        contract::hold(self).await
+        self.hold_contract().await
     }
 
     async fn connect(&self) -> Result<String, Fault> {
-        contract::hold(self).await?;
-        Ok(format!("{} takes our key; it has what a sale is written with", self.rest.origin()))
+        self.hold_contract().await?;
+        let origin = self.erp.origin();
+        Ok(format!("{origin} takes our credentials; it has what is written"))
     }
 
     fn intent(&self, event: &Event) -> Result<Option<Intent>, Fault> {
         if event.payload.is_none() && event.value.is_none() {
-            return self.delete().map(|_| None);
+            return self.deletion().map(|_| None);
         }
-        let value = sale::value(event)?;
-        let Sale { web_id, .. } = Sale::read(value)?;
+        let value = told::value(event)?;
+        let (key, operation) = match self.options.object {
+            Object::Sale => (named::<Sale>(value)?, "create"),
+            Object::Party => (named::<Party>(value)?, "upsert"),
+            Object::Product => (named::<Product>(value)?, "upsert"),
+            Object::Invoice => (named::<Invoice>(value)?, "create"),
+            Object::Payment => (named::<Payment>(value)?, "create"),
+        };
         let mut payload = engine::sink::payload(value)?;
-        for (name, program) in &self.fields {
-            payload[name] = engine::sink::payload(&program.run(event, value)?)?;
-        }
-        Ok(Some(Intent { key: Some(web_id), operation: "create".to_owned(), payload }))
+        self.add_fields(event, &mut payload)?;
+        Ok(Some(Intent { key, operation: operation.to_owned(), payload }))
+    }
+
+    fn batch(&self) -> usize {
+        self.erp.at_once(self.options.batch)
     }
 
     async fn deliver(&self, batch: &[Event], attempt: u32) -> Vec<Result<Delivery, Fault>> {
-        let mut outcomes = Vec::with_capacity(batch.len());
-        for event in batch {
-            outcomes.push(self.deliver_one(event, attempt).await);
-        }
-        outcomes
+        let is_deletion = |event: &Event| event.payload.is_none() && event.value.is_none();
+        let written: Vec<Event> =
+            batch.iter().filter(|event| !is_deletion(event)).cloned().collect();
+        let outcomes = match self.options.object {
+            Object::Sale => self.sales(&written, attempt).await,
+            Object::Party => self.keep::<Party>(&written).await,
+            Object::Product => self.keep::<Product>(&written).await,
+            Object::Invoice => self.invoices(&written).await,
+            Object::Payment => self.payments(&written).await,
+        };
+        let mut outcomes = outcomes.into_iter();
+        let outcome = |event| match is_deletion(event) {
+            true => Some(self.deletion()),
+            false => outcomes.next(),
+        };
+        batch.iter().filter_map(outcome).collect()
     }
 }
 
-impl TrytonSink {
-    async fn deliver_one(&self, event: &Event, attempt: u32) -> Result<Delivery, Fault> {
-        if event.payload.is_none() && event.value.is_none() {
-            return self.delete();
-        }
-        let sale = Sale::read(sale::value(event)?)?;
-        let shop = self.references.shop(&self.rest).await?;
-        // The first try is nearly always the first: it asks only when the ERP refuses it.
-        let repeat = attempt > 1 || event.headers.get(REPLAY).is_some();
-        let known = if repeat { self.find(shop, &sale).await? } else { None };
-        let booked = match known {
-            Some(known) => known,
-            None => self.create(event, &sale, shop).await?,
-        };
-        self.advance(&sale, shop, booked).await
-    }
-
-    fn delete(&self) -> Result<Delivery, Fault> {
-        match self.options.on_delete {
-            OnDelete::Ignore => {
-                Ok(Delivery { answer: "a deletion, ignored".to_owned(), already_there: false })
-            }
-            OnDelete::DeadLetter => {
-                let message =
-                    "The event is a deletion (a key without a value): a sale is not deleted.";
-                Err(Fault::data("tombstone", message))
-            }
-        }
-    }
-
-    /// The sale of this shop and web id, if the ERP has it.
-    async fn find(&self, shop: Shop, sale: &Sale) -> Result<Option<Booked>, Fault> {
-        let domain = json!([["web_shop", "=", shop.id], ["web_id", "=", sale.web_id]]);
-        let found = self.rest.search(SALE, &domain, &FIELDS, 1).await?;
-        found.first().map(|record| self.booked(record, true)).transpose()
-    }
-
-    fn booked(&self, record: &Json, already_there: bool) -> Result<Booked, Fault> {
-        let unreadable = || unreadable("the sale");
-        let total = match self.options.check_total {
-            CheckTotal::No => None,
-            CheckTotal::TotalAmount => Some(&record["total_amount"]),
-            CheckTotal::UntaxedAmount => Some(&record["untaxed_amount"]),
-        };
-        let read = |total| rest::read_decimal(total).ok_or_else(unreadable);
-        Ok(Booked {
-            id: rest::id(record).ok_or_else(unreadable)?,
-            state: record["state"].as_str().ok_or_else(unreadable)?.to_owned(),
-            total: total.map(read).transpose()?,
-            already_there,
-        })
-    }
-
-    /// Creates the sale, or finds it when the ERP says that it cannot be created: its answer to a
-    /// duplicate is a sentence in the user's language, so only a look-up tells.
-    async fn create(&self, event: &Event, sale: &Sale, shop: Shop) -> Result<Booked, Fault> {
-        let record = self.record(event, sale, shop).await?;
-        match self.rest.create(SALE, &record, &FIELDS).await {
-            Ok(created) => self.booked(&created, false),
-            Err(Failure::Refused { said }) => match self.find(shop, sale).await? {
-                Some(known) => Ok(known),
-                None => {
-                    // Perhaps for what we remember of it, which has changed.
-                    self.references.forget();
-                    Err(Failure::Refused { said }.into())
-                }
-            },
-            Err(failure) => Err(failure.into()),
-        }
-    }
-
-    async fn record(&self, event: &Event, sale: &Sale, shop: Shop) -> Result<Json, Fault> {
-        let Self { references, options, .. } = self;
-        let rest = &self.rest.of_company(shop.company);
-        let currency = references.currency(rest, &sale.currency).await?;
-        let products = references.products(rest, &sale.lines).await?;
-        let term = match &options.payment_term {
-            Some(name) => Some(references.payment_term(rest, name).await?),
-            None => None,
-        };
-        let buyer =
-            parties::find_or_create(rest, references, options.match_party, &sale.party).await?;
-        let Buyer { id: party, address, payment_term } = buyer;
-        let lines = sale.lines.iter().zip(products);
-        let lines: Vec<Json> =
-            lines.map(|(line, product)| line.record(product)).collect::<Result<_, _>>()?;
-        let mut record = json!({
-            "company": shop.company,
-            "web_shop": shop.id,
-            "web_id": sale.web_id,
-            "currency": currency,
-            "party": party,
-            "invoice_address": address,
-            "shipment_address": address,
-            "payment_term": term.or(payment_term),
-            "reference": sale.reference.as_ref().unwrap_or(&sale.web_id),
-            "sale_date": rest::date(sale.date),
-            "lines": [["create", lines]],
-        });
-        for (name, program) in &self.fields {
-            let text = schemas::json::write(&program.run(event, sale::value(event)?)?);
-            record[name] = serde_json::from_str(&text).map_err(|error| {
-                Fault::internal("json", format!("Our own JSON cannot be read back: {error}."))
-            })?;
-        }
-        Ok(record)
-    }
-
-    /// Takes the sale from the state that it is in to the one that is wanted.
-    async fn advance(&self, sale: &Sale, shop: Shop, mut at: Booked) -> Result<Delivery, Fault> {
-        for _ in 0..MOST_STEPS {
-            // A sale that somebody cancelled in the ERP was delivered before.
-            if at.state != "cancelled" {
-                self.check_total(sale, &at)?;
-            }
-            let button = match (at.state.as_str(), self.options.state) {
-                ("draft", Goal::Quotation | Goal::Confirmed) => "quote",
-                ("quotation", Goal::Confirmed) => "confirm",
-                _ => {
-                    let answer = format!("sale {} {}", at.id, at.state);
-                    return Ok(Delivery { answer, already_there: at.already_there });
-                }
-            };
-            at = match self.rest.press(SALE, at.id, button, &FIELDS).await {
-                Ok(record) => self.booked(&record, at.already_there)?,
-                // Another try, or a person, may have pressed it meanwhile.
-                Err(Failure::Refused { said }) => match self.find(shop, sale).await? {
-                    Some(now) if now.state != at.state => now,
-                    _ => return Err(Failure::Refused { said }.into()),
-                },
-                Err(failure) => return Err(failure.into()),
-            };
-        }
-        let message = format!(
-            "The sale {} ({}) keeps going back to `{}` in the ERP; it is tried again.",
-            at.id, sale.web_id, at.state
-        );
-        Err(Fault::remote("tryton_state", message))
-    }
-
-    /// Money that differs is not booked: the sale stays as it is for a person to look at.
-    fn check_total(&self, sale: &Sale, at: &Booked) -> Result<(), Fault> {
-        match &at.total {
-            Some(total) if *total != sale.total => {
-                let message = format!(
-                    "The sale {} ({}) comes to {total} {currency} in the ERP and to {} {currency} \
-                     in the event; it is left there as {}. Mend its prices or taxes in the ERP, or \
-                     the sink's `check_total`, then retry.",
-                    at.id,
-                    sale.web_id,
-                    sale.total,
-                    at.state,
-                    currency = sale.currency
-                );
-                Err(Fault::data("tryton_total", message))
-            }
-            _ => Ok(()),
-        }
-    }
+/// What names an object of the event.
+fn named<T: Told>(value: &engine::Value) -> Result<Option<String>, Fault> {
+    let told = T::read(value)?;
+    Ok(told.ids().first().map(|(_, id)| (*id).to_owned()))
 }
 
 #[cfg(test)]
+mod batch_tests;
+#[cfg(test)]
 mod cutter;
+#[cfg(test)]
+mod object_tests;
+#[cfg(test)]
+mod simulated_http;
+#[cfg(test)]
+mod simulated_tests;
 #[cfg(test)]
 mod simulator;
 #[cfg(test)]

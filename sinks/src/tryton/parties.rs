@@ -1,11 +1,15 @@
 //! Finding who bought, or making them known.
 
+use std::collections::HashMap;
+
 use engine::Fault;
 use serde_json::{Value as Json, json};
 
-use super::MatchParty;
+use super::erp::Erp;
+use super::failure::Failure;
+use super::options::MatchParty;
 use super::references::{References, unreadable};
-use super::rest::{self, Failure, Id, Rest};
+use super::rest::{self, Id};
 use super::sale::{Address, Party};
 
 /// Who bought, in the ERP.
@@ -18,7 +22,8 @@ pub(super) struct Buyer {
     pub(super) payment_term: Option<Id>,
 }
 
-const FIELDS: [&str; 5] = [
+const FIELDS: [&str; 6] = [
+    "code",
     "addresses.street",
     "addresses.city",
     "addresses.postal_code",
@@ -26,44 +31,66 @@ const FIELDS: [&str; 5] = [
     "customer_payment_term",
 ];
 
+/// What a search for the parties of several events told, by code, until one of them is changed.
+#[derive(Debug, Default)]
+pub(super) struct Asked(HashMap<String, Option<Json>>);
+
+impl Asked {
+    /// Asks for the parties of these codes.
+    pub(super) async fn of(erp: &Erp, codes: Vec<&str>) -> Result<Self, Fault> {
+        let domain = json!([["code", "in", codes]]);
+        let found = erp.search("party.party", &domain, &FIELDS, codes.len()).await?;
+        let mut asked: HashMap<String, Option<Json>> =
+            codes.into_iter().map(|code| (code.to_owned(), None)).collect();
+        for party in found {
+            if let Some(code) = party["code"].as_str() {
+                asked.insert(code.to_owned(), Some(party));
+            }
+        }
+        Ok(Self(asked))
+    }
+}
+
 /// The party of the event, with its address: found, or created. A party that is there is not
 /// changed.
 ///
 /// # Errors
 /// A `Data` fault when the ERP refuses it, or has several parties of the same mail address.
 pub(super) async fn find_or_create(
-    rest: &Rest,
+    erp: &Erp,
     references: &References,
     by: MatchParty,
     party: &Party,
+    asked: &mut Asked,
 ) -> Result<Buyer, Fault> {
-    let country = references.country(rest, &party.address.country).await?;
-    let found = match by {
-        MatchParty::Code => find_by_code(rest, party).await?,
-        MatchParty::Email => find_by_email(rest, party).await?,
+    let country = references.country(erp, &party.address.country).await?;
+    let found = match (by, asked.0.remove(&party.code)) {
+        (MatchParty::Code, Some(found)) => found,
+        (MatchParty::Code, None) => find_by_code(erp, party).await?,
+        (MatchParty::Email, _) => find_by_email(erp, party).await?,
     };
     if let Some(found) = found {
-        return with_address(rest, &found, &party.address, country).await;
+        return with_address(erp, &found, &party.address, country).await;
     }
-    match rest.create("party.party", &record(party, country), &FIELDS).await {
+    match erp.create_one("party.party", record(party, country), &FIELDS).await {
         // The same party may be created by another event at the same time: its code is unique.
-        Err(Failure::Refused { said }) => match find_by_code(rest, party).await? {
-            Some(found) => with_address(rest, &found, &party.address, country).await,
-            None => Err(Failure::Refused { said }.into()),
+        Err(refused @ Failure::Refused { .. }) => match find_by_code(erp, party).await? {
+            Some(found) => with_address(erp, &found, &party.address, country).await,
+            None => Err(refused.into()),
         },
-        created => with_address(rest, &created?, &party.address, country).await,
+        created => with_address(erp, &created?, &party.address, country).await,
     }
 }
 
-async fn find_by_code(rest: &Rest, party: &Party) -> Result<Option<Json>, Fault> {
+async fn find_by_code(erp: &Erp, party: &Party) -> Result<Option<Json>, Fault> {
     let domain = json!([["code", "=", party.code]]);
-    Ok(rest.search("party.party", &domain, &FIELDS, 1).await?.pop())
+    Ok(erp.search("party.party", &domain, &FIELDS, 1).await?.pop())
 }
 
-async fn find_by_email(rest: &Rest, party: &Party) -> Result<Option<Json>, Fault> {
+async fn find_by_email(erp: &Erp, party: &Party) -> Result<Option<Json>, Fault> {
     let email = json!([["type", "=", "email"], ["value", "=", party.email]]);
     let domain = json!([["contact_mechanisms", "where", email]]);
-    let mut found = rest.search("party.party", &domain, &FIELDS, 2).await?;
+    let mut found = erp.search("party.party", &domain, &FIELDS, 2).await?;
     if found.len() > 1 {
         let message = format!(
             "The ERP has several parties with the mail address of party `{}`: which is meant is \
@@ -88,7 +115,7 @@ fn record(party: &Party, country: Option<Id>) -> Json {
     record
 }
 
-fn address_record(address: &Address, country: Option<Id>) -> Json {
+pub(super) fn address_record(address: &Address, country: Option<Id>) -> Json {
     json!({
         "street": address.street,
         "city": address.city,
@@ -99,7 +126,7 @@ fn address_record(address: &Address, country: Option<Id>) -> Json {
 
 /// The party with the event's address: one that it has, or a new one.
 async fn with_address(
-    rest: &Rest,
+    erp: &Erp,
     party: &Json,
     address: &Address,
     country: Option<Id>,
@@ -112,7 +139,7 @@ async fn with_address(
         None => {
             let mut record = address_record(address, country);
             record["party"] = json!(id);
-            rest::id(&rest.create("party.address", &record, &["id"]).await?)
+            rest::id(&erp.create_one("party.address", record, &["id"]).await?)
         }
     };
     let address = address.ok_or_else(unreadable)?;

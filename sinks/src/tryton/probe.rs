@@ -1,13 +1,13 @@
 //! What a Tryton lets us read and write: its models, their fields, which of them must be given.
 
 use engine::connector::{Probing, Setup};
-use engine::options::Secret;
 use engine::study::{Field, Object, Question, Reading, Study, Way};
 use engine::{Domain, Fault};
 use exchange::Exchange;
 use serde_json::{Value as Json, json};
 
-use super::{Connection, Rest, rest};
+use super::Connection;
+use super::erp::Erp;
 
 /// Models that are listed.
 const MOST_MODELS: usize = 2_000;
@@ -19,21 +19,16 @@ const OWN: [&str; 3] = ["ir.", "res.", "workflow."];
 /// Studies the database of a connection.
 pub(super) fn probe(connection: Connection, question: Question, setup: Setup) -> Probing {
     Box::pin(async move {
-        let authorization = rest::authorization(connection.key.reveal()).ok_or_else(|| {
-            Fault::config("key", "The ERP's key holds a character that a header cannot carry.")
-        })?;
-        let key = Secret::new(connection.key.reveal().trim());
-        let exchange = Exchange::new(&connection.target, &[key], &setup)?;
-        let address = exchange.origin().to_owned();
-        study(&Rest::new(exchange, authorization), &address, &question).await
+        let address = Exchange::new(&connection.target, &[], &setup)?.origin().to_owned();
+        study(&Erp::of(&connection, &setup)?, &address, &question).await
     })
 }
 
-async fn study(rest: &Rest, address: &str, question: &Question) -> Result<Study, Fault> {
+async fn study(erp: &Erp, address: &str, question: &Question) -> Result<Study, Fault> {
     let mut unknown = Vec::new();
     let models = match &question.object {
         Some(name) => vec![name.clone()],
-        None => models(rest).await?,
+        None => models(erp).await?,
     };
     let mut objects = Vec::new();
     for (at, name) in models.iter().enumerate() {
@@ -47,7 +42,7 @@ async fn study(rest: &Rest, address: &str, question: &Question) -> Result<Study,
             objects.extend(models[at..].iter().map(bare));
             break;
         }
-        match rest.fields_of(name).await {
+        match erp.fields_of(name).await {
             Ok(told) => objects.extend(object(name, &told).filter(|object| {
                 // Forms and wizards keep nothing.
                 question.object.is_some() || object.operations.len() > 1
@@ -69,8 +64,8 @@ async fn study(rest: &Rest, address: &str, question: &Question) -> Result<Study,
 }
 
 /// The models' names, those of the framework left out.
-async fn models(rest: &Rest) -> Result<Vec<String>, Fault> {
-    let found = rest.search("ir.model", &json!([]), &["name"], MOST_MODELS).await?;
+async fn models(erp: &Erp) -> Result<Vec<String>, Fault> {
+    let found = erp.search("ir.model", &json!([]), &["name"], MOST_MODELS).await?;
     let names = found.iter().filter_map(|model| model["name"].as_str());
     let mut names: Vec<_> = names
         .filter(|name| !OWN.iter().any(|own| name.starts_with(own)))
@@ -131,7 +126,7 @@ fn told(address: &str, objects: Vec<Object>, unknown: Vec<String>) -> Study {
         application: format!("Tryton at {address}"),
         objects,
         access: vec![
-            "a user application of the kind REST; its user's rights say which models and fields"
+            "a user application of the kind REST, or a user; the rights say which models and fields"
                 .to_owned(),
         ],
         reads: vec![
@@ -140,7 +135,9 @@ fn told(address: &str, objects: Vec<Object>, unknown: Vec<String>) -> Study {
             Reading::open(Way::File, "an export as CSV, saved from a list, for the source `file`"),
         ],
         writes: vec![
-            "sink `tryton`: sale.sale, once for each web_id (module web_shop)".to_owned(),
+            "sink `tryton`: sale.sale, once for each web_id (module web_shop); party.party, \
+             product.product, account.invoice and its payments, by JSON-RPC"
+                .to_owned(),
             "sink `http`: POST /rest/model/MODEL creates a record, and a repeat makes a second one"
                 .to_owned(),
         ],

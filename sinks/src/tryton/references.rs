@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use engine::Fault;
 use serde_json::{Value as Json, json};
 
-use super::rest::{self, Id, Rest};
+use super::erp::Erp;
+use super::rest::{self, Id};
+use super::rpc::Rpc;
 use super::sale::{Line, Product};
 
 /// How long what was read is taken to hold: somebody may move a code from one product to another.
@@ -29,6 +31,8 @@ pub(super) struct References {
     /// The shop's name, when the file gives it.
     shop_name: Option<String>,
     shop: Memory<(), Shop>,
+    company: Memory<(), Id>,
+    /// The models whose fields are known to be there.
     /// By model and code.
     ids: Memory<(&'static str, String), Id>,
     /// Those that the ERP does not have as well: it would be asked with each sale.
@@ -41,6 +45,7 @@ impl References {
         Self {
             shop_name,
             shop: Memory::default(),
+            company: Memory::default(),
             ids: Memory::default(),
             countries: Memory::default(),
             products: Memory::default(),
@@ -50,16 +55,35 @@ impl References {
     /// Forgets everything: the ERP refused what it was asked with it.
     pub(super) fn forget(&self) {
         self.shop.clear();
+        self.company.clear();
         self.ids.clear();
         self.countries.clear();
         self.products.clear();
+    }
+
+    /// The company that the user works for.
+    ///
+    /// # Errors
+    /// The route waits when there is none.
+    pub(super) async fn company(&self, rpc: &Rpc) -> Result<Id, Fault> {
+        if let Some(company) = self.company.get(&()) {
+            return Ok(company);
+        }
+        let told = rpc.call("model.res.user.get_preferences", json!([true])).await?;
+        let company = told["company"].as_i64().ok_or_else(|| {
+            let message =
+                "The user works for no company of the ERP: give them one in their preferences.";
+            Fault::refused("tryton_company", message)
+        })?;
+        self.company.put((), company);
+        Ok(company)
     }
 
     /// The shop of the file, or the only one there is.
     ///
     /// # Errors
     /// The route waits when there is none, or several and no name.
-    pub(super) async fn shop(&self, rest: &Rest) -> Result<Shop, Fault> {
+    pub(super) async fn shop(&self, erp: &Erp) -> Result<Shop, Fault> {
         if let Some(shop) = self.shop.get(&()) {
             return Ok(shop);
         }
@@ -67,7 +91,7 @@ impl References {
             Some(name) => json!([["name", "=", name]]),
             None => json!([]),
         };
-        let found = rest.search("web.shop", &domain, &["company"], 2).await?;
+        let found = erp.search("web.shop", &domain, &["company"], 2).await?;
         let what = match &self.shop_name {
             Some(name) => format!("web shop `{name}`"),
             None => "web shop".to_owned(),
@@ -90,11 +114,48 @@ impl References {
     ///
     /// # Errors
     /// A `Data` fault when the ERP does not have it.
-    pub(super) async fn currency(&self, rest: &Rest, code: &str) -> Result<Id, Fault> {
-        let found = self.by_code(rest, "currency.currency", "code", code).await?;
+    pub(super) async fn currency(&self, erp: &Erp, code: &str) -> Result<Id, Fault> {
+        let found = self.by_code(erp, "currency.currency", "code", code).await?;
         found.ok_or_else(|| {
             let message = format!("The ERP has no currency `{code}`: create it there, then retry.");
             Fault::data("tryton_currency", message)
+        })
+    }
+
+    /// The unit of this symbol or name.
+    ///
+    /// # Errors
+    /// A `Data` fault when the ERP does not have it, as of all that events name.
+    pub(super) async fn unit(&self, erp: &Erp, name: &str) -> Result<Id, Fault> {
+        let found = match self.by_code(erp, "product.uom", "symbol", name).await? {
+            Some(unit) => Some(unit),
+            None => self.by_code(erp, "product.uom", "name", name).await?,
+        };
+        found.ok_or_else(|| unknown("unit", name))
+    }
+
+    /// The accounting category of this name.
+    pub(super) async fn accounting_category(&self, erp: &Erp, name: &str) -> Result<Id, Fault> {
+        let found = self.by_code(erp, "product.category", "name", name).await?;
+        found.ok_or_else(|| unknown("category", name))
+    }
+
+    /// The payment method of this name.
+    pub(super) async fn payment_method(&self, erp: &Erp, name: &str) -> Result<Id, Fault> {
+        let found = self.by_code(erp, "account.invoice.payment.method", "name", name).await?;
+        found.ok_or_else(|| unknown("payment method", name))
+    }
+
+    /// The journal of what is sold.
+    ///
+    /// # Errors
+    /// The route waits when there is none.
+    pub(super) async fn revenue_journal(&self, erp: &Erp) -> Result<Id, Fault> {
+        let found = self.by_code(erp, "account.journal", "type", "revenue").await?;
+        found.ok_or_else(|| {
+            let message =
+                "The ERP has no journal of the type `revenue`: create its accounts first.";
+            Fault::refused("tryton_journal", message)
         })
     }
 
@@ -102,8 +163,8 @@ impl References {
     ///
     /// # Errors
     /// The route waits when the ERP does not have it: the name is the file's.
-    pub(super) async fn payment_term(&self, rest: &Rest, name: &str) -> Result<Id, Fault> {
-        let found = self.by_code(rest, "account.invoice.payment_term", "name", name).await?;
+    pub(super) async fn payment_term(&self, erp: &Erp, name: &str) -> Result<Id, Fault> {
+        let found = self.by_code(erp, "account.invoice.payment_term", "name", name).await?;
         found.ok_or_else(|| {
             let message = format!(
                 "The ERP has no payment term `{name}`. Create it there, or mend the sink's \
@@ -114,12 +175,12 @@ impl References {
     }
 
     /// The country of an ISO 3166-1 code. An ERP may have none: Tryton imports them by a script.
-    pub(super) async fn country(&self, rest: &Rest, code: &str) -> Result<Option<Id>, Fault> {
+    pub(super) async fn country(&self, erp: &Erp, code: &str) -> Result<Option<Id>, Fault> {
         if let Some(known) = self.countries.get(code) {
             return Ok(known);
         }
         let found =
-            rest.search("country.country", &json!([["code", "=", code]]), &["id"], 1).await?;
+            erp.search("country.country", &json!([["code", "=", code]]), &["id"], 1).await?;
         let found = found.first().and_then(rest::id);
         if found.is_none() {
             tracing::warn!(
@@ -133,7 +194,7 @@ impl References {
 
     async fn by_code(
         &self,
-        rest: &Rest,
+        erp: &Erp,
         model: &'static str,
         field: &str,
         code: &str,
@@ -142,7 +203,7 @@ impl References {
         if let Some(id) = self.ids.get(&key) {
             return Ok(Some(id));
         }
-        let found = rest.search(model, &json!([[field, "=", code]]), &["id"], 1).await?;
+        let found = erp.search(model, &json!([[field, "=", code]]), &["id"], 1).await?;
         let id = found.first().and_then(rest::id);
         if let Some(id) = id {
             self.ids.put(key, id);
@@ -154,11 +215,7 @@ impl References {
     ///
     /// # Errors
     /// A `Data` fault that names the products that the ERP does not have.
-    pub(super) async fn products(
-        &self,
-        rest: &Rest,
-        lines: &[Line],
-    ) -> Result<Vec<Product>, Fault> {
+    pub(super) async fn products(&self, erp: &Erp, lines: &[Line]) -> Result<Vec<Product>, Fault> {
         let mut known: HashMap<&str, Product> = HashMap::new();
         let mut missing: Vec<&str> = Vec::new();
         for code in lines.iter().map(|line| line.product.as_str()) {
@@ -172,7 +229,7 @@ impl References {
         if !missing.is_empty() {
             let domain = json!([["code", "in", missing]]);
             let fields = ["code", "sale_uom"];
-            let found = rest.search("product.product", &domain, &fields, 2 * missing.len()).await?;
+            let found = erp.search("product.product", &domain, &fields, 2 * missing.len()).await?;
             for code in &missing {
                 if let Some(product) = one_of(&found, code)? {
                     self.products.put((*code).to_owned(), product);
@@ -203,6 +260,11 @@ fn one_of(found: &[Json], code: &str) -> Result<Option<Product>, Fault> {
     let read =
         |record: &Json| Some(Product { id: rest::id(record)?, unit: record["sale_uom"].as_i64()? });
     Ok(first.and_then(read))
+}
+
+fn unknown(what: &str, name: &str) -> Fault {
+    let message = format!("The ERP has no {what} `{name}`: create it there, then retry.");
+    Fault::data("tryton_reference", message)
 }
 
 /// What the key's user may not read is left out of the ERP's answers.

@@ -14,6 +14,9 @@ use serde_json::{Value as Json, json};
 
 use exchange::{Answer, Call, Exchange};
 
+use super::failure::Failure;
+use super::rpc;
+
 /// How much of an answer is read: a party with all its addresses is far smaller.
 const MOST_OF_AN_ANSWER: usize = 1024 * 1024;
 
@@ -27,35 +30,6 @@ pub(super) struct Rest {
     authorization: HeaderValue,
     /// The company whose eyes records are seen with: terms and accounts differ between companies.
     company: Option<Id>,
-}
-
-/// Why a call did not do what it says.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// The ERP's own rules refuse it (400), in their own words. Nothing was changed.
-    Refused {
-        /// What was asked, and the ERP's sentence.
-        said: String,
-    },
-    /// There is no such record, or no such database (404).
-    Missing(Fault),
-    /// Anything else.
-    Fault(Fault),
-}
-
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl From<Failure> for Fault {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Refused { said } => Fault::data("tryton_refused", said),
-            Failure::Missing(fault) | Failure::Fault(fault) => fault,
-        }
-    }
 }
 
 impl Rest {
@@ -73,39 +47,26 @@ impl Rest {
         self.exchange.origin()
     }
 
-    /// The records of `model` in `domain`, at most `most`, the first made first.
-    ///
-    /// # Errors
-    /// What was asked does not depend on the event, so a refusal is the whole route's.
+    /// The records in `domain`, as [`Erp::search`](super::erp::Erp::search) has them.
     pub(super) async fn search(
         &self,
         model: &str,
         domain: &Json,
         fields: &[&str],
         most: usize,
-    ) -> Result<Vec<Json>, Fault> {
+    ) -> Result<Vec<Json>, Failure> {
         let domain = query_value(&domain.to_string());
         let order = query_value(r#"[["id","ASC"]]"#);
         let path = format!("{}&d={domain}&o={order}&s={most}", path(model, fields));
-        let found = self.call(Method::GET, path, None).await.map_err(|failure| match failure {
-            Failure::Refused { said } => Fault::refused("tryton_access", said),
-            Failure::Missing(fault) => Fault::refused(fault.cause, fault.message),
-            Failure::Fault(fault) => fault,
-        })?;
-        match found {
+        match self.call(Method::GET, path, None).await? {
             Json::Array(records) => Ok(records),
-            _ => Err(Fault::remote("tryton_answer", format!("The ERP listed no {model}."))),
+            _ => Err(Fault::remote("tryton_answer", format!("The ERP listed no {model}.")).into()),
         }
     }
 
-    /// What the fields of a model are, by name.
-    ///
-    /// # Errors
-    /// As those of [`search`](Self::search): there is no event.
-    pub(super) async fn fields_of(&self, model: &str) -> Result<Json, Fault> {
+    pub(super) async fn fields_of(&self, model: &str) -> Result<Json, Failure> {
         let path = format!("/rest/model/{}/fields_get", exchange::encoded(model));
-        let asked = self.call(Method::POST, path, Some(&json!({}))).await;
-        asked.map_err(|failure| not_of_an_event(failure.into()))
+        self.call(Method::POST, path, Some(&json!({}))).await
     }
 
     /// Creates a record and reads these fields of it.
@@ -150,8 +111,10 @@ impl Rest {
         let answer = self.exchange.send(call).await?;
         match answer.status {
             StatusCode::BAD_REQUEST => Err(self.refusal(&answer)),
-            StatusCode::NOT_FOUND => Err(self.missing(&answer)),
-            StatusCode::INTERNAL_SERVER_ERROR => Err(self.breakdown(&answer, sent).into()),
+            StatusCode::NOT_FOUND => Err(missing(&self.exchange, &answer)),
+            StatusCode::INTERNAL_SERVER_ERROR => Err(self.breakdown(&answer, sent)),
+            StatusCode::CONFLICT => Err(self.warning(&answer)),
+            StatusCode::LOCKED => Err(Failure::Stale { said: self.exchange.said(&answer) }),
             StatusCode::NO_CONTENT => Ok(Json::Null),
             _ => {
                 self.exchange.verdict(&answer)?;
@@ -170,36 +133,56 @@ impl Rest {
         };
         let description = json["description"].as_str().unwrap_or_default();
         let sentence = self.exchange.shown(format!("{message} {description}").as_bytes());
-        Failure::Refused { said: format!("{} was refused by the ERP: {sentence}", answer.asked) }
+        let said = format!("{} was refused by the ERP: {sentence}", answer.asked);
+        Failure::Refused { cause: "tryton_refused", said }
     }
 
-    fn missing(&self, answer: &Answer) -> Failure {
-        let said = self.exchange.said(answer);
-        let message = format!(
-            "{said}; the record is gone, or the connection's `url` does not end in the database's \
-             name."
-        );
-        Failure::Missing(Fault::remote("tryton_missing", message))
+    /// A 409 is a question to a person (trytond's `UserWarning`), a 423 its `ConcurrencyException`.
+    fn warning(&self, answer: &Answer) -> Failure {
+        let said = rpc::warning(&answer.asked, &self.exchange.shown(&answer.body));
+        Failure::Refused { cause: "tryton_warning", said }
     }
 
-    /// A 500 of a field or a model that the ERP does not have says only its name between quotes
-    /// (Python's `KeyError`), as HTML; when we sent such a name, no event will ever pass until the
-    /// module that brings it is installed, or the name mended. Other failures may pass.
-    fn breakdown(&self, answer: &Answer, sent: Option<&Json>) -> Fault {
+    /// A 500 is whatever was thrown, as HTML.
+    fn breakdown(&self, answer: &Answer, sent: Option<&Json>) -> Failure {
         let text = String::from_utf8_lossy(&answer.body).replace("&#39;", "'");
-        let unknown = text.split_once("<p>'").and_then(|(_, rest)| rest.split_once("'</p>"));
-        let Some((name, _)) = unknown.filter(|(name, _)| says(&answer.asked, sent, name)) else {
-            let said = self.exchange.said(answer);
-            return Fault::remote("tryton_500", format!("{said}; it is tried again."));
-        };
-        let name = self.exchange.shown(name.as_bytes());
-        let message = format!(
-            "{} failed because the ERP has no model or field `{name}`. Install the module that \
-             brings it (web_shop for web_id), or mend the sink's options.",
-            answer.asked
-        );
-        Fault::refused("tryton_unknown_field", message)
+        let thrown = text.split_once("<p>").and_then(|(_, rest)| rest.split_once("</p>"));
+        let name = self.exchange.shown(thrown.unwrap_or_default().0.as_bytes());
+        if let Some(fault) = unknown_name(&answer.asked, &answer.asked, sent, &name) {
+            return fault.into();
+        }
+        let said = self.exchange.said(answer);
+        Failure::Broken(Fault::remote("tryton_500", format!("{said}; it is tried again.")))
     }
+}
+
+/// The answer 404.
+pub(super) fn missing(exchange: &Exchange, answer: &Answer) -> Failure {
+    let said = exchange.said(answer);
+    let message = format!(
+        "{said}; the record is gone, or the connection's `url` does not end in the database's name."
+    );
+    Failure::Missing(Fault::remote("tryton_missing", message))
+}
+
+/// The fault of a field or a model that the ERP does not have: what is thrown there (Python's
+/// `KeyError`) says only its name, between quotes. When we sent such a name, no event will ever pass
+/// until the module that brings it is installed, or the name mended. Other failures may pass.
+pub(super) fn unknown_name(
+    method: &str,
+    asked: &str,
+    sent: Option<&Json>,
+    thrown: &str,
+) -> Option<Fault> {
+    let name = thrown.strip_prefix('\'')?.strip_suffix('\'')?;
+    if !says(method, sent, name) {
+        return None;
+    }
+    let message = format!(
+        "{asked} failed because the ERP has no model or field `{name}`. Install the module that \
+         brings it (web_shop for web_id), or mend the sink's options."
+    );
+    Some(Fault::refused("tryton_unknown_field", message))
 }
 
 /// Whether a call spoke of this model or field. The fields that it wanted to read are our own list
@@ -214,19 +197,22 @@ fn says(asked: &str, sent: Option<&Json>, name: &str) -> bool {
             _ => false,
         }
     }
-    let asked_of_it = asked.split(['/', ' ']).any(|part| part == name);
+    // `GET /rest/model/MODEL of …`, `model.MODEL.search_read`
+    let asked_of_it = asked.split(['/', ' ']).any(|part| part == name)
+        || asked.strip_prefix("model.").is_some_and(|rest| rest.starts_with(name));
     asked_of_it || sent.is_none_or(|sent| has_key(sent, name))
 }
 
 /// A fault of what was asked without an event.
-fn not_of_an_event(fault: Fault) -> Fault {
+pub(super) fn not_of_an_event(fault: Fault) -> Fault {
     match fault.domain {
         Domain::Data => Fault::refused(fault.cause, fault.message),
         _ => fault,
     }
 }
 
-fn read(answer: Answer) -> Result<Json, Fault> {
+/// The JSON of an answer.
+pub(super) fn read(answer: Answer) -> Result<Json, Fault> {
     if let Some(cut) = answer.cut {
         return Err(cut);
     }

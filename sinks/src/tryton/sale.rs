@@ -2,14 +2,12 @@
 
 use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
-use engine::connector::Setup;
-use engine::{Event, Fault, Value};
-use schemas::{Cause, Schema};
-use serde::{Deserialize, Deserializer, de};
+use engine::Fault;
+use serde::Deserialize;
 use serde_json::{Number, Value as Json, json};
 
-use super::rest;
-use super::rest::Id;
+use super::rest::{self, Id};
+use super::told::{Told, exact};
 
 /// A sale as the event tells it.
 #[derive(Debug, Deserialize)]
@@ -59,28 +57,12 @@ pub(super) struct Product {
     pub(super) unit: Id,
 }
 
-impl Sale {
-    /// Reads the event.
-    ///
-    /// # Errors
-    /// A `Data` fault when it is not a sale.
-    pub(super) fn read(value: &Value) -> Result<Self, Fault> {
-        let wrong = |cause: String| {
-            let message = format!(
-                "The event is not a sale: {cause}. Its topic should have the schema `sale.avsc`, or \
-                 its fields."
-            );
-            Fault::data("tryton_event", message)
-        };
-        let sale: Self = serde_json::from_str(&schemas::json::write(value))
-            .map_err(|error| wrong(error.to_string()))?;
-        for (name, text) in [("web_id", &sale.web_id), ("party.code", &sale.party.code)] {
-            // The ERP's rules of uniqueness pass over empty texts, and it trims codes.
-            if text.is_empty() || text.trim() != text {
-                return Err(wrong(format!("`{name}` is empty or has spaces around it")));
-            }
-        }
-        Ok(sale)
+impl Told for Sale {
+    const WHAT: &'static str = "sale";
+    const SCHEMA: (&'static str, &'static str) = ("sale.avsc", schemas::events::SALE);
+
+    fn ids(&self) -> Vec<(&'static str, &str)> {
+        vec![("web_id", &self.web_id), ("party.code", &self.party.code)]
     }
 }
 
@@ -102,59 +84,12 @@ impl Line {
     }
 }
 
-/// A decimal of the event, from its text, without ever being a float. VRL has decimals as texts; a
-/// topic of plain JSON may have numbers.
-fn exact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BigDecimal, D::Error> {
-    let text = match Json::deserialize(deserializer)? {
-        Json::String(text) => text,
-        Json::Number(number) => number.to_string(),
-        other => return Err(de::Error::custom(format!("{other} is not a decimal"))),
-    };
-    let plain = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_digit() || b"+-.".contains(&b));
-    // An exponent could ask for a gigabyte of zeros.
-    text.parse()
-        .ok()
-        .filter(|_| plain)
-        .ok_or_else(|| de::Error::custom(format!("`{text}` is not a decimal")))
-}
-
-/// Looks, when a topic has a schema, whether its values have what a sale needs: better than finding
-/// out with each event.
-///
-/// # Errors
-/// A `Config` fault that names what is missing or of another type.
-pub(super) fn check_input(setup: &Setup) -> Result<(), Fault> {
-    let Some(schema) = &setup.input_schema else { return Ok(()) };
-    let sale = Schema::parse(schemas::events::SALE).map_err(|error| {
-        Fault::internal("schema", format!("Our own sale.avsc cannot be read: {error}."))
-    })?;
-    let wrong: Vec<String> = schemas::misfits(&setup.input, &sale, Some(schema))
-        .iter()
-        .filter(|misfit| matches!(misfit.cause, Cause::MissingField | Cause::WrongKind))
-        .map(|misfit| format!("`{}` should be {}", misfit.path, misfit.expected))
-        .collect();
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    let message = format!(
-        "The topic's events are not sales: {}. Map them to the schema `sale.avsc`.",
-        wrong.join(", ")
-    );
-    Err(Fault::config("tryton_event", message))
-}
-
-/// The event's value.
-///
-/// # Errors
-/// A `Data` fault when the route does not decode its topic.
-pub(super) fn value(event: &Event) -> Result<&Value, Fault> {
-    event.value.as_ref().ok_or_else(|| {
-        Fault::data("tryton_event", "The event's value is not decoded: its topic has no schema.")
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use engine::connector::Setup;
+    use schemas::Schema;
+
+    use super::super::told::check_input;
     use super::*;
 
     fn read(json: &str) -> Result<Sale, Fault> {
@@ -187,7 +122,7 @@ mod tests {
         let of = |text: &str| {
             let schema = Schema::parse(text).unwrap();
             let (input, input_schema) = (schemas::kind(&schema), Some(schema));
-            check_input(&Setup { input, input_schema, ..crate::tests::setup() })
+            check_input::<Sale>(&Setup { input, input_schema, ..crate::tests::setup() })
         };
         of(schemas::events::SALE).unwrap();
         let note = r#""fields": [{ "name": "note", "type": "string" },"#;

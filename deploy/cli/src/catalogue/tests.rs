@@ -75,6 +75,10 @@ fn every_pipeline_that_a_page_or_a_description_shows_passes_the_check() {
         ("tick.avsc", schemas::events::TICK),
         ("line.avsc", schemas::events::LINE),
         ("sale.avsc", schemas::events::SALE),
+        ("party.avsc", schemas::events::PARTY),
+        ("product.avsc", schemas::events::PRODUCT),
+        ("invoice.avsc", schemas::events::INVOICE),
+        ("payment.avsc", schemas::events::PAYMENT),
     ] {
         std::fs::write(folder.path().join(name), schema).unwrap();
     }
