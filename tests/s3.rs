@@ -48,6 +48,16 @@ s3 = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", aws_acce
 s3.put_object(Bucket="lake", Key=key, Body=sys.stdin.buffer.read())
 "#;
 
+/// The keys of all objects below a folder.
+const LIST: &str = r#"
+import sys, boto3
+endpoint, access_key, secret_key, folder = sys.argv[1:]
+s3 = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=access_key, aws_secret_access_key=secret_key)
+for page in s3.get_paginator("list_objects_v2").paginate(Bucket="lake", Prefix=folder):
+    for found in page.get("Contents", []):
+        print(found["Key"])
+"#;
+
 /// A line of JSON for each object below a folder: its key, and its rows in their order.
 const READ: &str = r#"
 import io, json, sys, boto3
@@ -149,11 +159,27 @@ impl Store {
         objects.into_iter().flat_map(|(_, rows)| rows).collect()
     }
 
+    /// Puts an object into the bucket.
+    fn put(&self, key: &str, text: &str) {
+        self.run(PUT, &[&self.access_key, &self.secret_key, key], text.as_bytes());
+    }
+
+    /// The keys of all objects below a folder.
+    fn keys(&self, folder: &str) -> Vec<String> {
+        let said = self.run(LIST, &[&self.access_key, &self.secret_key, folder], b"");
+        said.lines().map(str::to_owned).collect()
+    }
+
     /// A pipeline that writes orders and sales into the bucket.
     fn folder(&self) -> Folder {
         let sections = ORDERS_TO_SALES
             .replace("to: erp.sales\n", "to: erp.sales\n    delivery: exactly_once\n");
-        let folder = Folder::with(&(sections + TO_BUCKET));
+        self.folder_with(&(sections + TO_BUCKET))
+    }
+
+    fn folder_with(&self, sections: &str) -> Folder {
+        let folder = Folder::with(sections);
+        folder.write("row.avsc", ROW);
         folder.write("endpoint", &format!("http://{}", self.proxy.address));
         folder.write("access.key", &self.access_key);
         folder.write("secret.key", &self.secret_key);
@@ -188,6 +214,46 @@ sinks:
     roll: { every: 300ms }
     backoff: { initial: 100ms, max: 500ms }
 "#;
+
+/// Rows that a source reads from the bucket.
+const FROM_BUCKET: &str = r#"
+topics:
+  rows: { partitions: 2, schema: row.avsc }
+connections:
+  lake:
+    s3:
+      bucket: lake
+      folder: acme
+      endpoint: "${file:endpoint}"
+      access_key: "${file:access.key}"
+      secret_key: "${file:secret.key}"
+      allow_private: true
+      timeout: 10s
+sources:
+  cells:
+    s3: { folder: in/cells, pattern: "*.csv", every: 100ms, format: { csv: { delimiter: ";" } }, then: { archive: done } }
+    from: lake
+    to: rows
+    key: .code
+  lines:
+    s3: { folder: in/lines, every: 100ms, format: json_lines }
+    from: lake
+    to: rows
+    key: .code
+"#;
+
+const ROW: &str = r#"{"type":"record","name":"Row","fields":[
+  {"name":"code","type":"string"},
+  {"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":20,"scale":2}}]}"#;
+
+/// The codes of all rows that were published, in their order.
+async fn codes(folder: &Folder) -> Vec<String> {
+    let rows = folder.tap("rows").await;
+    let mut codes: Vec<String> =
+        rows.iter().map(|row| row["value"]["code"].as_str().unwrap().to_owned()).collect();
+    codes.sort();
+    codes
+}
 
 /// Sells so many more orders to each customer, one after the other, all customers at once.
 async fn sell(folder: &Folder, orders: std::ops::Range<usize>) {
@@ -292,9 +358,21 @@ async fn wrong_credentials_and_a_missing_bucket_are_named_and_nothing_tells_a_se
     let folder = store.folder();
     let right = std::fs::read_to_string(folder.path().join("pipeline.yaml")).unwrap();
     for (name, text, words) in [
-        ("access.key", "AKIANOBODY", ["InvalidAccessKeyId", "does not know the connection's `access_key`"]),
-        ("secret.key", "not-the-secret-that-it-is", ["SignatureDoesNotMatch", "the connection's `secret_key` is not the one"]),
-        ("pipeline.yaml", &right.replace("bucket: lake", "bucket: laek"), ["NoSuchBucket", "correct `bucket`"]),
+        (
+            "access.key",
+            "AKIANOBODY",
+            ["InvalidAccessKeyId", "does not know the connection's `access_key`"],
+        ),
+        (
+            "secret.key",
+            "not-the-secret-that-it-is",
+            ["SignatureDoesNotMatch", "the connection's `secret_key` is not the one"],
+        ),
+        (
+            "pipeline.yaml",
+            &right.replace("bucket: lake", "bucket: laek"),
+            ["NoSuchBucket", "correct `bucket`"],
+        ),
     ] {
         let kept = std::fs::read_to_string(folder.path().join(name)).unwrap();
         folder.write(name, text);
@@ -311,5 +389,46 @@ async fn wrong_credentials_and_a_missing_bucket_are_named_and_nothing_tells_a_se
     }
     let process = run(&folder).await;
     assert_landed(&store, &folder, 1).await;
+    assert!(process.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_objects_become_events_once_over_kills_and_what_was_read_is_put_away() {
+    let Some(python) = python() else { return };
+    const ROWS: usize = 20_000;
+    let store = Store::start(python).await;
+    let folder = store.folder_with(FROM_BUCKET);
+    let code = |row: usize| format!("{row:05}");
+    let rows = (0..ROWS).map(|row| format!("{};{row}.50\n", code(row)));
+    store.put("acme/in/cells/a.csv", &(String::from("code;price\n") + &rows.collect::<String>()));
+    store.put("acme/in/cells/deeper/b.csv", "code;price\nno;1.00\n");
+    store.put(
+        "acme/in/lines/a.jsonl",
+        "{\"code\":\"x1\",\"price\":12345678901234567.89}\n{\"code\":\n",
+    );
+    let mut process = run(&folder).await;
+    for share in [20, 3] {
+        until("a part is read", async || (codes(&folder).await.len() > ROWS / share).then_some(()))
+            .await;
+        process.kill();
+        process = run(&folder).await;
+    }
+    // The same content under another name brings nothing new.
+    store.put("acme/in/lines/again.jsonl", "{\"code\":\"x2\",\"price\":1}\n");
+    store.put("acme/in/lines/again-2.jsonl", "{\"code\":\"x2\",\"price\":1}\n");
+    let expected: Vec<String> =
+        (0..ROWS).map(code).chain(["x1".to_owned(), "x2".to_owned()]).collect();
+    until("every row is there", async || {
+        (codes(&folder).await.len() >= expected.len()).then_some(())
+    })
+    .await;
+    until("what was read is archived", async || {
+        (store.keys("acme/done/") == ["acme/done/a.csv"]).then_some(())
+    })
+    .await;
+    assert_eq!(store.keys("acme/in/cells/"), ["acme/in/cells/deeper/b.csv"]);
+    assert_eq!(store.keys("acme/in/lines/").len(), 3);
+    assert_eq!(codes(&folder).await, expected);
+    process.assert_alive();
     assert!(process.terminate().await.success());
 }

@@ -351,4 +351,3 @@ async fn abandon(objects: &Objects, sent: &[Upload]) {
         objects.abandon(upload).await;
     }
 }
-

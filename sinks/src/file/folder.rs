@@ -138,8 +138,7 @@ fn write_all(
     let temporaries = planned.iter().map(Planned::temporary).collect();
     journal.append(&Line::Writing(temporaries), false)?;
     let begun = journal.length();
-    let renames: Vec<_> =
-        planned.iter().map(|file| (file.temporary(), file.path())).collect();
+    let renames: Vec<_> = planned.iter().map(|file| (file.temporary(), file.path())).collect();
     let written = write_temporaries(root, planned)
         .and_then(|()| journal.append(&Line::Written { files: renames.clone(), rows }, true));
     if let Err(fault) = written {

@@ -53,9 +53,7 @@ impl Held {
         let message = format!(
             "The event {}/{}/{} is not the one that was written with this offset: was the topic \
              deleted and made anew? Then move its files and {journal} away, and it is written.",
-            event.topic,
-            event.partition,
-            event.offset
+            event.topic, event.partition, event.offset
         );
         Err(Fault::refused("topic_made_anew", message))
     }

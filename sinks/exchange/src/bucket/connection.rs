@@ -146,7 +146,10 @@ impl Connection {
             secrets.push(token.clone());
         }
         let store = builder.build().map_err(|error| {
-            Fault::config("bucket", format!("The bucket `{}` cannot be used: {error}.", self.bucket))
+            Fault::config(
+                "bucket",
+                format!("The bucket `{}` cannot be used: {error}.", self.bucket),
+            )
         })?;
         let root = self.root().map_err(|cause| Fault::config("folder", cause))?;
         let shown =

@@ -97,10 +97,16 @@ fn cure(refusal: &Refusal) -> (&'static str, &'static str) {
         ("RequestTimeTooSkewed", _) => {
             ("clock_wrong", "this machine's clock and the store's differ: set it right")
         }
-        ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _)
-        | (_, 300..=399) => {
-            ("region_wrong", "the bucket is elsewhere: correct `region`, or `endpoint`, in the connection")
-        }
+        (
+            "PermanentRedirect"
+            | "AuthorizationHeaderMalformed"
+            | "IllegalLocationConstraintException",
+            _,
+        )
+        | (_, 300..=399) => (
+            "region_wrong",
+            "the bucket is elsewhere: correct `region`, or `endpoint`, in the connection",
+        ),
         ("QuotaExceeded" | "XMinioStorageFull" | "InsufficientCapacity", _) | (_, 507) => {
             ("store_full", "it goes on once there is room")
         }

@@ -13,7 +13,7 @@ use engine::Fault;
 use futures::TryStreamExt as _;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode};
+use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode};
 use tokio::time::timeout;
 
 pub use connection::Connection;
@@ -93,6 +93,18 @@ impl Bucket {
         Ok(objects)
     }
 
+    /// The objects in a folder itself, not those in folders within it.
+    ///
+    /// # Errors
+    /// A `Remote` fault.
+    pub async fn here(&self, folder: &str) -> Result<Vec<Object>, Fault> {
+        let prefix = self.path(folder)?;
+        let listed = self.store.list_with_delimiter(Some(&prefix));
+        let listed = unless(self.ask("Listing", folder, listed).await, Kind::Missing)?;
+        let objects = listed.into_iter().flat_map(|listed| listed.objects);
+        Ok(objects.map(|meta| self.object(meta)).collect())
+    }
+
     /// What is known of an object; nothing if there is none.
     ///
     /// # Errors
@@ -111,6 +123,44 @@ impl Bucket {
         let path = self.path(key)?;
         let read = async { self.store.get(&path).await?.bytes().await };
         unless(self.ask("Reading", key, read).await, Kind::Missing)
+    }
+
+    /// Gives `write` an object's bytes, piece by piece, and what came of writing them; nothing if it is
+    /// no more there as it was.
+    ///
+    /// # Errors
+    /// A `Remote` fault.
+    pub async fn download<E>(
+        &self,
+        object: &Object,
+        write: &mut (dyn FnMut(&[u8]) -> Result<(), E> + Send),
+    ) -> Result<Option<Result<(), E>>, Fault> {
+        let path = self.path(&object.key)?;
+        let only = GetOptions { if_match: Some(object.tag.clone()), ..GetOptions::default() };
+        let got = self.ask("Reading", &object.key, self.store.get_opts(&path, only)).await;
+        let mut pieces = match got {
+            Ok(got) => got.into_stream(),
+            Err(Refused { kind: Kind::Missing | Kind::Condition, .. }) => return Ok(None),
+            Err(refused) => return Err(refused.fault),
+        };
+        loop {
+            let piece = self.ask("Reading", &object.key, pieces.try_next()).await;
+            let Some(piece) = piece.map_err(|refused| refused.fault)? else { break };
+            if let Err(error) = write(&piece) {
+                return Ok(Some(Err(error)));
+            }
+        }
+        Ok(Some(Ok(())))
+    }
+
+    /// Copies an object, within the store.
+    ///
+    /// # Errors
+    /// A `Remote` fault.
+    pub async fn copy(&self, from: &str, to: &str) -> Result<(), Fault> {
+        let (source, target) = (self.path(from)?, self.path(to)?);
+        let copied = self.ask("Copying", from, self.store.copy(&source, &target)).await;
+        copied.map_err(|refused| refused.fault)
     }
 
     /// Writes an object where there is none; false if there is one.

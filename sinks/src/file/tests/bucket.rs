@@ -4,15 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryFutureExt as _};
 use object_store::memory::InMemory;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload, ObjectMeta,
-    ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload,
-    PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload,
+    ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, Result,
 };
 
 use super::*;
@@ -136,7 +136,11 @@ impl MultipartStore for Store {
         id: &MultipartId,
         parts: Vec<PartId>,
     ) -> Result<PutResult> {
-        self.ask(self.memory.complete_multipart(path, id, parts)).await
+        // The store in memory has no better word for an upload that it does not know.
+        let unknown =
+            |error: Error| Error::NotFound { path: path.to_string(), source: error.into() };
+        let completed = self.memory.complete_multipart(path, id, parts).map_err(unknown);
+        self.ask(completed).await
     }
 
     async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
@@ -149,8 +153,11 @@ fn started(store: &Arc<Store>, options: Json) -> Box<dyn Sink> {
     let mut whole = json!({ "format": "json_lines" });
     whole.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
     let schema = schemas::Schema::parse(SCHEMA).unwrap();
-    let setup =
-        Setup { input: schemas::kind(&schema), input_schema: Some(schema), ..crate::tests::setup() };
+    let setup = Setup {
+        input: schemas::kind(&schema),
+        input_schema: Some(schema),
+        ..crate::tests::setup()
+    };
     let objects = exchange::bucket::Bucket::new(Arc::<Store>::clone(store), "the bucket `lake`");
     let bucket = Bucket::new(objects, &setup.route);
     super::super::sink(Box::new(bucket), serde_json::from_value(whole).unwrap(), &setup).unwrap()
@@ -223,7 +230,10 @@ async fn a_batch_is_in_all_its_folders_or_in_none_whenever_the_process_dies() {
         // What an entry says comes to be there before anything else does.
         let restarted = started(&store, by_country());
         deliver(&*restarted, &orders(0..1)).await;
-        assert!(matches!(numbers(&store).await.len(), 3 | 9), "{requests}, {acts}: a part is there");
+        assert!(
+            matches!(numbers(&store).await.len(), 3 | 9),
+            "{requests}, {acts}: a part is there"
+        );
         deliver(&*restarted, &orders(2..7)).await;
         deliver(&*restarted, &orders(0..12)).await;
         assert_eq!(numbers(&store).await, (0..12).collect::<Vec<_>>(), "{requests}, {acts}");
