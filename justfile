@@ -16,7 +16,7 @@ default:
     @just --list
 
 # Every check, the cheap ones first.
-ci: format readme lint deny registry-client kafka-connector foreign-tools foreign-clients conformance journey poll sources tryton-sink file-sink postgres-sink cdc probe faults-gate
+ci: format readme lint deny registry-client kafka-connector foreign-tools foreign-clients conformance journey poll sources tryton-sink file-sink s3 postgres-sink cdc probe faults-gate
 
 # Formatting, as rustfmt.toml says.
 format:
@@ -99,6 +99,10 @@ cdc: postgres
 # Files that the sink writes, read by pyarrow and Python's csv.
 file-sink:
     PASSERELLE_PYTHON={{ tools }}/python/bin/python cargo test --workspace --test file_sink
+
+# Files in a bucket of moto's server, which checks signatures, read by boto3 and pyarrow.
+s3:
+    PASSERELLE_PYTHON={{ tools }}/python/bin/python cargo test --workspace --test s3
 
 # A file of 500 MB is read in bounded memory.
 large-file:

@@ -20,6 +20,7 @@ pub fn all() -> Vec<SourceDeclaration> {
         SourceDeclaration::of::<webhook::Webhook>(),
         SourceDeclaration::of::<poll::Poll>(),
         SourceDeclaration::of::<file::File>(),
+        SourceDeclaration::of::<file::S3>(),
         SourceDeclaration::of::<schedule::Schedule>(),
         SourceDeclaration::of::<kafka::Kafka>(),
         SourceDeclaration::of::<postgres::Postgres>(),

@@ -20,6 +20,7 @@ pub fn all() -> Vec<SinkDeclaration> {
         SinkDeclaration::of::<tryton::Tryton>(),
         SinkDeclaration::of::<smtp::Smtp>(),
         SinkDeclaration::of::<file::File>(),
+        SinkDeclaration::of::<file::S3>(),
         SinkDeclaration::of::<kafka::Kafka>(),
         SinkDeclaration::of::<postgres::Postgres>(),
     ];

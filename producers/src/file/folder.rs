@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use engine::Fault;
 use glob::{MatchOptions, Pattern};
 
-use super::options::{FileOptions, Ready, Then};
+use super::options::{Ready, Then};
 use super::snapshot::{Snapshot, Stamp, unreadable};
 
 /// Names of files that are being written, as tools choose them.
@@ -40,15 +40,23 @@ pub(super) struct Listing {
 }
 
 impl Folder {
-    pub fn new(options: &FileOptions, path: PathBuf) -> Result<Self, Fault> {
-        let pattern = Pattern::new(&options.pattern)
-            .map_err(|error| Fault::config("pattern", error.to_string()))?;
+    /// A folder whose files, of names like this, show so that they are complete.
+    ///
+    /// # Errors
+    /// A `Config` fault: it is no pattern.
+    pub fn new(
+        path: PathBuf,
+        pattern: &str,
+        (ready, settle, marker): (Ready, Duration, &str),
+    ) -> Result<Self, Fault> {
+        let pattern =
+            Pattern::new(pattern).map_err(|error| Fault::config("pattern", error.to_string()))?;
         Ok(Self {
             path,
             pattern,
-            ready: options.ready,
-            settle: options.settle.0,
-            marker: options.marker.clone(),
+            ready,
+            settle,
+            marker: marker.to_owned(),
             seen: HashMap::new(),
             contents: HashMap::new(),
             first: None,
@@ -84,6 +92,11 @@ impl Folder {
                 Err(error) => return Err(unreadable(&path, &error)),
             }
         }
+        Ok(self.listed(there))
+    }
+
+    /// Which of the files that lie there are complete.
+    pub fn listed(&mut self, there: HashMap<PathBuf, Stamp>) -> Listing {
         let now = Instant::now();
         self.seen.retain(|path, (stamp, _)| there.get(path) == Some(stamp));
         self.contents.retain(|path, (stamp, _)| there.get(path) == Some(stamp));
@@ -103,10 +116,11 @@ impl Folder {
             }
         }
         listing.ready.sort_by(|(a, one), (b, other)| (one.modified, a).cmp(&(other.modified, b)));
-        Ok(listing)
+        listing
     }
 
-    fn is_wanted(&self, path: &Path) -> bool {
+    /// Whether a file of this name is to be read.
+    pub fn is_wanted(&self, path: &Path) -> bool {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = name.starts_with(['.', '~'])
             || TEMPORARY.iter().any(|ending| name.ends_with(ending))

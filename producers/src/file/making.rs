@@ -8,7 +8,7 @@ use schemas::Schema;
 use schemas::json::Read;
 
 use super::formats::Record;
-use super::options::{FileOptions, TextType};
+use super::options::{ReadingOptions, TextType};
 use super::texts::Texts;
 use crate::poll::{Inputs, Mistake, expression, text, time};
 
@@ -30,15 +30,15 @@ pub(super) struct Making {
 }
 
 impl Making {
-    /// Compiles what the file says.
+    /// Compiles what the file says of the source of this name.
     ///
     /// # Errors
     /// All mistakes, with their places.
-    pub fn compile(options: &FileOptions) -> Result<Expressions, Vec<Mistake>> {
+    pub fn compile(name: &str, options: &ReadingOptions) -> Result<Expressions, Vec<Mistake>> {
         let input = Inputs::new().answer;
         let mut mistakes = Vec::new();
         let mut one = |text: &Option<Own<Expression>>, option: &str| {
-            let pointer = format!("/file/{option}");
+            let pointer = format!("/{name}/{option}");
             text.as_ref().and_then(|text| expression(text, &input, &pointer, &mut mistakes))
         };
         let expressions = Expressions {

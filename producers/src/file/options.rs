@@ -27,10 +27,6 @@ pub struct FileOptions {
     /// The folder that is watched, from the pipeline file's own folder. Folders within it are not,
     /// and links are not followed.
     pub folder: PathBuf,
-    /// Which names are read, with `*` and `?`: `orders-*.csv`. Names that begin with `.` or `~` or end
-    /// with `.tmp`, `.part`, `.partial`, `.filepart`, `.crdownload`, `.swp` or `~` never are.
-    #[serde(default = "FileOptions::default_pattern")]
-    pub pattern: String,
     /// How a file shows that it is complete.
     #[serde(default)]
     pub ready: Ready,
@@ -40,8 +36,24 @@ pub struct FileOptions {
     /// With `ready: marker`, what follows a file's name in that of its marker: `orders.csv.done`.
     #[serde(default = "FileOptions::default_marker")]
     pub marker: String,
+    /// What becomes of a file that was read: it stays (`leave`), moves (`archive: done`, a folder), or
+    /// goes (`delete`; one with records that were too large to keep whole stays).
+    #[serde(default)]
+    pub then: Then,
+    /// What is read, and what becomes of it.
+    #[serde(flatten)]
+    pub reading: ReadingOptions,
+}
+
+/// What is read, and what becomes of it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+pub struct ReadingOptions {
+    /// Which names are read, with `*` and `?`: `orders-*.csv`. Names that begin with `.` or `~` or end
+    /// with `.tmp`, `.part`, `.partial`, `.filepart`, `.crdownload`, `.swp` or `~` never are.
+    #[serde(default = "ReadingOptions::default_pattern")]
+    pub pattern: String,
     /// How often to look into the folder.
-    #[serde(default = "FileOptions::default_every")]
+    #[serde(default = "ReadingOptions::default_every")]
     pub every: Period,
     /// What the files are.
     pub format: Format,
@@ -68,16 +80,12 @@ pub struct FileOptions {
     /// RFC 3339's form.
     #[serde(default)]
     pub time: Option<Own<Expression>>,
-    /// What becomes of a file that was read: it stays (`leave`), moves (`archive: done`, a folder), or
-    /// goes (`delete`; one with records that were too large to keep whole stays).
-    #[serde(default)]
-    pub then: Then,
     /// The largest record; a larger one goes to the dead letters with its first bytes.
-    #[serde(default = "FileOptions::default_largest")]
+    #[serde(default = "ReadingOptions::default_largest")]
     pub largest_record: Size,
     /// How many files that were read are remembered by their content. Those that still lie in the folder
     /// are never forgotten.
-    #[serde(default = "FileOptions::default_remember")]
+    #[serde(default = "ReadingOptions::default_remember")]
     pub remember: usize,
 }
 
@@ -255,16 +263,27 @@ pub struct X12 {
 }
 
 impl FileOptions {
-    fn default_pattern() -> String {
-        "*".to_owned()
-    }
-
     fn default_settle() -> Period {
         Period(Duration::from_secs(5))
     }
 
     fn default_marker() -> String {
         ".done".to_owned()
+    }
+
+    /// Looks for mistakes that the types do not exclude.
+    pub(super) fn check(&self, findings: &mut Findings) {
+        if self.marker.is_empty() {
+            let cause = "A marker's name is the file's own.";
+            findings.route("/file/marker", "marker", cause, "Write `.done`.");
+        }
+        self.reading.check("file", findings);
+    }
+}
+
+impl ReadingOptions {
+    fn default_pattern() -> String {
+        "*".to_owned()
     }
 
     fn default_every() -> Period {
@@ -283,10 +302,10 @@ impl FileOptions {
         usize::try_from(self.largest_record.0.min(LARGEST)).unwrap_or(usize::MAX)
     }
 
-    /// Looks for mistakes that the types do not exclude.
-    pub(super) fn check(&self, findings: &mut Findings) {
+    /// Looks for mistakes that the types do not exclude; `name` is the source's.
+    pub(super) fn check(&self, name: &str, findings: &mut Findings) {
         let mut wrong = |option: &str, code, cause: &str, hint: &str| {
-            findings.route(&format!("/file/{option}"), code, cause, hint);
+            findings.route(&format!("/{name}/{option}"), code, cause, hint);
         };
         if self.every.0.is_zero() {
             wrong("every", "every_zero", "The folder would be read without a pause.", "Write 1s.");
@@ -303,10 +322,6 @@ impl FileOptions {
         if let Err(error) = glob::Pattern::new(&self.pattern) {
             let cause = format!("`{}` is no pattern of names: {error}.", self.pattern);
             wrong("pattern", "pattern", &cause, "Write `orders-*.csv`.");
-        }
-        if self.marker.is_empty() {
-            let cause = "A marker's name is the file's own.";
-            wrong("marker", "marker", cause, "Write `.done`.");
         }
         self.writing.check(&mut wrong);
         self.format.check(&mut wrong);

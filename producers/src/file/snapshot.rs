@@ -1,12 +1,14 @@
 //! A file as it was picked up: open, with the identity of its content.
 
 use std::fs::{File, Metadata};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::Fault;
+use exchange::bucket::Object;
 use sha2::{Digest as _, Sha256};
 
 use super::formats::Input;
@@ -33,6 +35,14 @@ impl Stamp {
             inode: metadata.ino(),
         }
     }
+
+    /// That of an object. Not all answers of a store tell more of its time than the second.
+    pub fn of_object(object: &Object) -> Self {
+        let mut hash = DefaultHasher::new();
+        object.tag.hash(&mut hash);
+        let modified = (object.modified.timestamp(), 0);
+        Self { size: object.size, modified, inode: hash.finish() }
+    }
 }
 
 /// A file as it was picked up. It stays open: what becomes of its name does not matter then.
@@ -45,6 +55,8 @@ pub(super) struct Snapshot {
     pub id: String,
     pub stamp: Stamp,
     pub input: Arc<Input>,
+    /// Whether it is a copy that nobody else writes to.
+    is_copy: bool,
 }
 
 impl Snapshot {
@@ -59,11 +71,27 @@ impl Snapshot {
         let stamp = Stamp::of(&file.metadata().map_err(unreadable)?);
         let input = Arc::new(Input { file, size: stamp.size });
         let (id, head) = hash(&input, known)?;
-        let snapshot = Self { path: path.to_owned(), name, id, stamp, input };
+        let snapshot = Self { path: path.to_owned(), name, id, stamp, input, is_copy: false };
         if !snapshot.is_unchanged()? {
             return Err(super::formats::changed("is written to while it is read"));
         }
         Ok((snapshot, head))
+    }
+
+    /// Hashes a copy of what has this name and this stamp elsewhere.
+    ///
+    /// # Errors
+    /// A `Remote` fault: it cannot be read, or is shorter.
+    pub fn copied(
+        path: &Path,
+        file: File,
+        stamp: Stamp,
+        known: Option<u64>,
+    ) -> Result<(Self, Option<String>), Fault> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let input = Arc::new(Input { file, size: stamp.size });
+        let (id, head) = hash(&input, known)?;
+        Ok((Self { path: path.to_owned(), name, id, stamp, input, is_copy: true }, head))
     }
 
     /// Whether nobody has written to it since.
@@ -71,6 +99,9 @@ impl Snapshot {
     /// # Errors
     /// A `Remote` fault: it cannot be told.
     pub fn is_unchanged(&self) -> Result<bool, Fault> {
+        if self.is_copy {
+            return Ok(true);
+        }
         let metadata = self.input.file.metadata();
         Ok(Stamp::of(&metadata.map_err(|error| unreadable(&self.path, &error))?) == self.stamp)
     }

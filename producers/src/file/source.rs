@@ -11,8 +11,9 @@ use engine::publisher::Rejected;
 use engine::{Domain, Draft, Fault, Publisher, Shutdown, Source};
 use tokio::time::sleep;
 
+use super::bucket::Watched;
 use super::cursor::{Begun, Cursor};
-use super::folder::Folder;
+use super::folder::{Folder, Listing};
 use super::formats::{Found, Position, Reading, Records, changed};
 use super::making::Making;
 use super::options::{MOST_REMEMBERED, Then};
@@ -27,7 +28,10 @@ const BYTES_AT_ONCE: u64 = 1 << 20;
 /// A file source before it runs.
 pub(super) struct FileSource {
     pub route: Arc<str>,
+    /// What is known of the files that lie there.
     pub folder: Arc<Mutex<Folder>>,
+    /// The bucket that the files are in, if they are not in a folder of this machine.
+    pub bucket: Option<Watched>,
     pub making: Arc<Making>,
     pub reading: Reading,
     pub every: Duration,
@@ -92,7 +96,7 @@ impl Run {
     /// The folder, or a file in it, cannot be read or put away, once all others were; or nothing can be
     /// written.
     pub async fn round(&mut self) -> Result<(), Fault> {
-        let listing = self.folder(Folder::list).await??;
+        let listing = self.list().await?;
         if !std::mem::replace(&mut self.told, true) {
             self.out.ready();
         }
@@ -123,6 +127,33 @@ impl Run {
         Ok(())
     }
 
+    async fn list(&self) -> Result<Listing, Fault> {
+        let Some(bucket) = &self.source.bucket else { return self.folder(Folder::list).await? };
+        let there = bucket.list().await?;
+        self.folder(move |folder| {
+            folder.listed(there.into_iter().filter(|(path, _)| folder.is_wanted(path)).collect())
+        })
+        .await
+    }
+
+    /// Opens a complete file; nothing if it has gone meanwhile: another name, or the next round, tells
+    /// more.
+    async fn take(
+        &self,
+        path: &Path,
+        stamp: Stamp,
+        known: Option<u64>,
+    ) -> Result<Option<(Snapshot, Option<String>)>, Fault> {
+        if let Some(bucket) = &self.source.bucket {
+            return bucket.take(path, stamp, known).await;
+        }
+        let owned = path.to_owned();
+        match blocking(move || Snapshot::take(&owned, known)).await? {
+            Err(_) if !path.exists() => Ok(None),
+            taken => taken.map(Some),
+        }
+    }
+
     /// Does something with the folder, on a thread that may wait for a disk.
     async fn folder<T: Send + 'static>(
         &self,
@@ -140,13 +171,8 @@ impl Run {
             return self.put_away(path.to_owned(), stamp, content).await;
         }
         let begun = self.cursor.begun_as(&name).cloned();
-        let (owned, size) = (path.to_owned(), begun.as_ref().map(|begun| begun.size));
-        let taken = blocking(move || Snapshot::take(&owned, size)).await?;
-        let (snapshot, head) = match taken {
-            // It has gone meanwhile: another name, or the next round, tells more.
-            Err(_) if !path.exists() => return Ok(()),
-            taken => taken?,
-        };
+        let size = begun.as_ref().map(|begun| begun.size);
+        let Some((snapshot, head)) = self.take(path, stamp, size).await? else { return Ok(()) };
         if snapshot.stamp != stamp {
             return Err(changed("was written to since it was seen to be complete"));
         }
@@ -356,6 +382,9 @@ impl Run {
             Then::Delete if self.cursor.is_kept(&content) => return Ok(()),
             then => then.clone(),
         };
+        if let Some(bucket) = &self.source.bucket {
+            return bucket.put_away(&path, stamp, &content, &then).await;
+        }
         self.folder(move |folder| match std::fs::metadata(&path) {
             Ok(there) if Stamp::of(&there) == stamp => folder.put_away(&path, &content, &then),
             _ => Ok(()),
@@ -431,7 +460,7 @@ fn file_name(path: &Path) -> String {
 }
 
 /// Does what may wait for a disk.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Fault> {
     tokio::task::spawn_blocking(work)

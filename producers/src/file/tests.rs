@@ -14,6 +14,8 @@ use super::source::Run;
 use super::*;
 use crate::poll::simulator::Desk;
 
+mod bucket;
+
 const SCHEMA: &str = r#"{"type":"record","name":"Row","fields":[
     {"name":"code","type":"string"},{"name":"name","type":"string"},
     {"name":"price","type":["null",{"type":"bytes","logicalType":"decimal","precision":20,"scale":2}],"default":null},
@@ -45,9 +47,8 @@ impl Place {
         fs::write(self.path(name), text).unwrap();
     }
 
-    /// The source as it starts, at the cursor that lies in Kafka.
-    fn run(&self) -> Run {
-        let setup = Setup {
+    fn setup(&self) -> Setup {
+        Setup {
             route: "tests/rows".into(),
             input: Kind::any(),
             input_schema: None,
@@ -56,10 +57,16 @@ impl Place {
             listen: ([127, 0, 0, 1], 0).into(),
             folder: self.folder.path().to_owned(),
             shared: Shared::default(),
-        };
+        }
+    }
+
+    /// The source as it starts, at the cursor that lies in Kafka.
+    fn run(&self) -> Run {
         let options: FileOptions = serde_json::from_value(self.options.clone()).unwrap();
-        let key = Some(Expression(".code".to_owned()));
-        let source = open(&options, key, &setup).unwrap();
+        self.start(open(&options, key(), &self.setup()).unwrap())
+    }
+
+    fn start(&self, source: FileSource) -> Run {
         let (trigger, stop) = ShutdownTrigger::new();
         std::mem::forget(trigger);
         let out = Publisher::new(Arc::new(self.desk.clone()), None);
@@ -88,6 +95,10 @@ impl Place {
         ids.dedup();
         ids.len()
     }
+}
+
+fn key() -> Option<Expression> {
+    Some(Expression(".code".to_owned()))
 }
 
 fn rows(range: std::ops::Range<usize>) -> String {

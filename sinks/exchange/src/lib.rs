@@ -9,6 +9,7 @@
 //! - a failure says whether the application may have acted ([`Fault::unknown_outcome`]);
 //! - no message holds a secret, nor more of an address than its host.
 
+pub mod bucket;
 mod connection;
 mod guard;
 mod limits;

@@ -55,6 +55,10 @@ impl Target {
         if let Err(cause) = self.base() {
             findings.connection("/url", "url_invalid", cause, "Write https://host/path.");
         }
+        self.check_beyond_url(findings);
+    }
+
+    pub(super) fn check_beyond_url(&self, findings: &mut Findings) {
         if self.timeout.0.is_zero() {
             let cause = "A time-out of zero fails every exchange.";
             findings.connection("/timeout", "timeout_zero", cause, "Write 15s.");

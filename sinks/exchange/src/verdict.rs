@@ -68,20 +68,22 @@ impl Exchange {
 
     /// The start of an answer as one line, without control characters and secrets.
     pub fn shown(&self, body: &[u8]) -> String {
-        let mut text = String::from_utf8_lossy(body).into_owned();
         let token = self.tokens.as_ref().and_then(|tokens| tokens.last());
-        for secret in self.secrets.iter().chain(&token) {
-            text = text.replace(secret, "***");
-        }
-        let words: Vec<&str> = text
-            .split(|c: char| c.is_whitespace() || c.is_control())
-            .filter(|w| !w.is_empty())
-            .collect();
-        let line = words.join(" ");
-        match line.char_indices().nth(SHOWN) {
-            Some((end, _)) => format!("{}…", &line[..end]),
-            None => line,
-        }
+        one_line(&String::from_utf8_lossy(body), self.secrets.iter().chain(&token))
+    }
+}
+
+/// The start of a text as one line, without control characters and these secrets.
+pub(super) fn one_line<'s>(text: &str, secrets: impl Iterator<Item = &'s String>) -> String {
+    let text = secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***"));
+    let words: Vec<&str> = text
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|w| !w.is_empty())
+        .collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
     }
 }
 

@@ -11,7 +11,6 @@
 //! file since. Offsets that are missing between two rows (compaction, marks of transactions, dead
 //! letters) are in no line: one that comes later, a dead letter that is tried again, is written.
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -20,6 +19,7 @@ use engine::{Event, Fault};
 use serde::{Deserialize, Serialize};
 
 use super::faults::fault;
+use super::held::{Held, Range};
 
 /// A line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,16 +36,6 @@ pub(super) enum Line {
     },
 }
 
-/// Rows without an offset missing between them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Range {
-    pub first: i64,
-    pub last: i64,
-    /// The rows' Kafka timestamps lie between these, milliseconds since the Unix epoch.
-    pub oldest: i64,
-    pub newest: i64,
-}
-
 /// With more lines than this, they are written anew as one.
 const MOST_LINES: usize = 10_000;
 
@@ -55,7 +45,7 @@ pub(super) struct Journal {
     path: PathBuf,
     length: u64,
     lines: usize,
-    ranges: BTreeMap<i64, Range>,
+    held: Held,
 }
 
 impl Journal {
@@ -121,20 +111,7 @@ impl Journal {
     fn note(&mut self, line: &Line) {
         self.lines += 1;
         if let Line::Written { rows, .. } = line {
-            rows.iter().for_each(|range| self.add(*range));
-        }
-    }
-
-    /// Adds a range, as part of the one before it if they touch.
-    fn add(&mut self, range: Range) {
-        let before = self.ranges.range_mut(..range.first).next_back();
-        match before.filter(|(_, before)| before.last + 1 == range.first) {
-            Some((_, before)) => {
-                before.last = range.last;
-                before.oldest = before.oldest.min(range.oldest);
-                before.newest = before.newest.max(range.newest);
-            }
-            None => drop(self.ranges.insert(range.first, range)),
+            rows.iter().for_each(|range| self.held.add(*range));
         }
     }
 
@@ -143,22 +120,7 @@ impl Journal {
     /// # Errors
     /// A `Remote` fault: another event of this offset is, of a topic that is gone.
     pub fn holds(&self, event: &Event) -> Result<bool, Fault> {
-        let before = self.ranges.range(..=event.offset).next_back();
-        let Some((_, range)) = before.filter(|(_, range)| range.last >= event.offset) else {
-            return Ok(false);
-        };
-        if (range.oldest..=range.newest).contains(&event.timestamp) {
-            return Ok(true);
-        }
-        let message = format!(
-            "The event {}/{}/{} is not the one that was written with this offset: was the topic \
-             deleted and made anew? Then move its files and `{}` away, and it is written.",
-            event.topic,
-            event.partition,
-            event.offset,
-            self.path.display()
-        );
-        Err(Fault::refused("topic_made_anew", message))
+        self.held.holds(event, &format!("`{}`", self.path.display()))
     }
 
     /// Adds a line; on the disk when it returns if `sync`. When it fails there is no such line.
@@ -204,7 +166,7 @@ impl Journal {
         if self.lines <= MOST_LINES {
             return Ok(());
         }
-        let rows = self.ranges.values().copied().collect();
+        let rows = self.held.ranges();
         let new = self.path.with_extension("new");
         let mut shorter = Self::at(new.clone());
         let replaced = remove_if_there(&new)
@@ -243,23 +205,4 @@ pub(super) fn remove_if_there(path: &Path) -> std::io::Result<()> {
 pub(super) fn sync_folder(folder: &Path) -> Result<(), Fault> {
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
     synced.map_err(|error| fault("Writing", folder, &error))
-}
-
-/// The offsets of events, which are in their order.
-pub(super) fn ranges<'e>(events: impl Iterator<Item = &'e Event>) -> Vec<Range> {
-    let mut ranges: Vec<Range> = Vec::new();
-    for Event { offset, timestamp, .. } in events {
-        match ranges.last_mut().filter(|range| range.last + 1 == *offset) {
-            Some(range) => {
-                range.last = *offset;
-                range.oldest = range.oldest.min(*timestamp);
-                range.newest = range.newest.max(*timestamp);
-            }
-            None => {
-                let (first, last) = (*offset, *offset);
-                ranges.push(Range { first, last, oldest: *timestamp, newest: *timestamp });
-            }
-        }
-    }
-    ranges
 }

@@ -1,11 +1,15 @@
-//! `file`: writes events into files of a folder, for spreadsheets, for other programs, for analytics.
+//! `file` and `s3`: write events into files of a folder, or of a bucket, for spreadsheets, for other
+//! programs, for analytics.
 //!
 //! A file appears whole or not at all, and holds each event once, whatever is killed when:
-//! [`journal`] says how. Its name says where its rows come from, `orders-3-000000001000-000000001999.csv`:
+//! [`journal`] and [`bucket`] say how. Its name says where its rows come from, `orders-3-000000001000-000000001999.csv`:
 //! topic, partition, first and last offset.
 
+mod bucket;
 mod csv;
 mod faults;
+mod folder;
+mod held;
 mod journal;
 mod json_lines;
 mod parquet;
@@ -24,8 +28,10 @@ use engine::{Delivery, Event, Fault, Order, Sink};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use bucket::Bucket;
+use folder::Folder;
 use rows::Folders;
-use store::Store;
+use store::{Planned, Store};
 
 pub use csv::Csv;
 
@@ -45,7 +51,7 @@ pub struct Connection {
 pub struct Options {
     /// What the files are.
     pub format: Format,
-    /// The folder of an event's file, within the connection's folder:
+    /// The folder of an event's file, within the connection's folder or bucket:
     /// `year={{ format_timestamp!(%timestamp, "%Y") }}/country={{ .country }}`. `/` in a value becomes
     /// `_`. Without it, all files lie side by side.
     #[serde(default)]
@@ -122,7 +128,52 @@ impl SinkConnector for File {
     }
 
     fn check(_connection: &Connection, options: &Options, findings: &mut Findings) {
-        if let Some(Template(path)) = &options.path {
+        options.check(findings);
+    }
+
+    fn build(
+        connection: Connection,
+        options: Options,
+        setup: &Setup,
+    ) -> Result<Box<dyn Sink>, Fault> {
+        let folder = Folder::new(setup.folder.join(connection.folder), &setup.route);
+        sink(Box::new(folder), options, setup)
+    }
+}
+
+/// The `s3` connector: the same files in a bucket.
+pub struct S3;
+
+impl SinkConnector for S3 {
+    const NAME: &'static str = "s3";
+    const SUMMARY: &'static str =
+        "Writes events into files of a bucket (Amazon S3, MinIO…): CSV, JSON lines or Parquet.";
+    const EXAMPLE: &'static str =
+        include_str!("../../../docs/examples/orders-to-a-bucket/pipeline.yaml");
+    type Connection = exchange::bucket::Connection;
+    type Options = Options;
+
+    fn once(_options: &Options) -> Once {
+        Once::Forever
+    }
+
+    fn check(connection: &Self::Connection, options: &Options, findings: &mut Findings) {
+        connection.check(findings);
+        options.check(findings);
+    }
+
+    fn build(
+        connection: Self::Connection,
+        options: Options,
+        setup: &Setup,
+    ) -> Result<Box<dyn Sink>, Fault> {
+        sink(Box::new(Bucket::new(connection.open(setup)?, &setup.route)), options, setup)
+    }
+}
+
+impl Options {
+    fn check(&self, findings: &mut Findings) {
+        if let Some(Template(path)) = &self.path {
             let odd = |part| !matches!(part, Component::Normal(_));
             if Path::new(path).components().any(odd) {
                 findings.route(
@@ -133,7 +184,7 @@ impl SinkConnector for File {
                 );
             }
         }
-        if let Err(cause) = options.csv.check() {
+        if let Err(cause) = self.csv.check() {
             findings.route(
                 "/csv/delimiter",
                 "delimiter_invalid",
@@ -142,26 +193,23 @@ impl SinkConnector for File {
             );
         }
     }
+}
 
-    fn build(
-        connection: Connection,
-        options: Options,
-        setup: &Setup,
-    ) -> Result<Box<dyn Sink>, Fault> {
-        let columns = || columns(options.format, setup);
-        let format: Box<dyn rows::Format> = match options.format {
-            Format::Csv => Box::new(csv::Table::new(options.csv.clone(), &columns()?)),
-            Format::JsonLines => Box::new(json_lines::JsonLines),
-            Format::Parquet => Box::new(parquet::Table::new(&columns()?)?),
-        };
-        Ok(Box::new(FileSink {
-            folders: Folders::compile(options.path.as_ref(), setup)?,
-            store: Store::new(setup.folder.join(connection.folder), &setup.route),
-            format,
-            roll: options.roll,
-            on_delete: options.on_delete,
-        }))
-    }
+/// The sink of these options, whose files are kept there.
+fn sink(store: Box<dyn Store>, options: Options, setup: &Setup) -> Result<Box<dyn Sink>, Fault> {
+    let columns = || columns(options.format, setup);
+    let format: Box<dyn rows::Format> = match options.format {
+        Format::Csv => Box::new(csv::Table::new(options.csv.clone(), &columns()?)),
+        Format::JsonLines => Box::new(json_lines::JsonLines),
+        Format::Parquet => Box::new(parquet::Table::new(&columns()?)?),
+    };
+    Ok(Box::new(FileSink {
+        folders: Folders::compile(options.path.as_ref(), setup)?,
+        store,
+        format,
+        roll: options.roll,
+        on_delete: options.on_delete,
+    }))
 }
 
 /// The columns of the topic's schema.
@@ -179,7 +227,7 @@ fn columns(format: Format, setup: &Setup) -> Result<Vec<schemas::columns::Column
 
 struct FileSink {
     folders: Folders,
-    store: Store,
+    store: Box<dyn Store>,
     format: Box<dyn rows::Format>,
     roll: Roll,
     on_delete: OnDelete,
@@ -228,11 +276,11 @@ impl FileSink {
         outcomes: &mut [Option<Result<Delivery, Fault>>],
     ) -> Result<(), Fault> {
         let Some(Event { topic, partition, .. }) = batch.first() else { return Ok(()) };
-        let mut session = self.store.open(topic, *partition).await?;
+        let session = self.store.open(topic, *partition).await?;
         let mut files = rows::Files::new(&*self.format, &self.folders);
         for index in by_offset(batch) {
             let event = &batch[index];
-            outcomes[index] = match session.journal().holds(event) {
+            outcomes[index] = match session.holds(event) {
                 Err(fault) => return Err(fault),
                 Ok(true) => Some(Ok(already_there())),
                 Ok(false) if event.value.is_none() => Some(self.deletion()),
@@ -241,8 +289,13 @@ impl FileSink {
             files.pause().await;
         }
         let files = files.finish()?;
-        let names = session.write(&files, topic, *partition, batch).await?;
-        self.store.keep(session);
+        let planned: Vec<Planned> =
+            files.iter().map(|file| Planned::of(file, topic, *partition, batch)).collect();
+        let names: Vec<String> = planned.iter().map(Planned::path).collect();
+        let mut rows: Vec<&Event> =
+            files.iter().flat_map(|file| &file.rows).map(|index| &batch[*index]).collect();
+        rows.sort_by_key(|event| event.offset);
+        session.write(planned, held::ranges(rows.into_iter())).await?;
         for (file, name) in files.iter().zip(names) {
             for index in &file.rows {
                 let answer = name.clone();

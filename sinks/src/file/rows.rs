@@ -95,7 +95,7 @@ pub(super) struct Content {
     /// The events in it, by their place in the batch, in the order of their offsets.
     pub rows: Vec<usize>,
     /// Its bytes.
-    pub bytes: std::sync::Arc<Vec<u8>>,
+    pub bytes: bytes::Bytes,
 }
 
 impl<'s> Files<'s> {

@@ -1,271 +1,75 @@
-//! Files of a batch: written under temporary names, noted in the journal, renamed.
+//! Where files are kept: a folder of this machine, or a bucket.
 
-use std::collections::{BTreeSet, HashMap};
-use std::fs::{File, TryLockError};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-
+use async_trait::async_trait;
+use bytes::Bytes;
 use engine::{Event, Fault};
 
-use super::faults::fault;
-use super::journal::{Journal, Line, ranges, remove_if_there, sync_folder};
+use super::held::Range;
 use super::rows::Content;
 
 /// The folder of journals in the connection's folder. Those who read the others pass over it: its
 /// name begins with a dot.
-const JOURNALS: &str = ".passerelle";
+pub(super) const JOURNALS: &str = ".passerelle";
 
-/// The connection's folder, as one route uses it.
-pub(super) struct Store {
-    root: PathBuf,
-    /// Where the route's journals are.
-    journals: PathBuf,
-    /// What was read of them.
-    known: Mutex<HashMap<PathBuf, Journal>>,
-}
-
-/// A partition's journal in our hands alone: no other process, and no late delivery of this one,
-/// writes files of the partition meanwhile.
-pub(super) struct Session {
-    root: PathBuf,
-    path: PathBuf,
-    journal: Journal,
-    lock: File,
-}
-
-impl Store {
-    pub fn new(root: PathBuf, route: &str) -> Self {
-        let journals = root.join(JOURNALS).join(route.replace('/', "."));
-        Self { root, journals, known: Mutex::default() }
-    }
-
-    /// Opens a partition's journal and completes what was left unfinished.
+/// Where one route's files are kept.
+#[async_trait]
+pub(super) trait Store: Send + Sync {
+    /// Opens what is known of a partition, and completes what was left unfinished.
     ///
     /// # Errors
-    /// A `Remote` fault when the folder is not there, or another process holds the journal.
-    pub async fn open(&self, topic: &str, partition: i32) -> Result<Session, Fault> {
-        let path = self.journals.join(format!("{topic}-{partition}.journal"));
-        let known = self.known().remove(&path);
-        let (root, journals) = (self.root.clone(), self.journals.clone());
-        blocking(move || {
-            if !root.is_dir() {
-                let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-                return Err(fault("Writing into", &root, &missing));
-            }
-            make_folders(&root, &journals)?;
-            let lock = lock(&path.with_extension("lock"))?;
-            let journal = known.unwrap_or_else(|| Journal::at(path.clone()));
-            let mut session = Session { root, path, journal, lock };
-            session.complete()?;
-            Ok(session)
-        })
-        .await
-    }
-
-    /// Keeps what is known of a journal for the next batch. What is not kept is read again.
-    pub fn keep(&self, session: Session) {
-        self.known().insert(session.path, session.journal);
-    }
-
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Journal>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    /// A `Remote` fault: it cannot be reached, or another process has it.
+    async fn open(&self, topic: &str, partition: i32) -> Result<Box<dyn Session>, Fault>;
 }
 
-/// Fails at once when another holds it: the route says so, and tries again.
-fn lock(path: &Path) -> Result<File, Fault> {
-    let file = File::options().create(true).truncate(false).write(true).open(path);
-    let file = file.map_err(|error| fault("Opening", path, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let message = format!(
-                "Another process is writing files of this partition (it holds `{}`): it was the \
-                 partition's owner before. The route goes on when it is done.",
-                path.display()
-            );
-            Err(Fault::refused("partition_in_use", message))
-        }
-        Err(TryLockError::Error(error)) => Err(fault("Locking", path, &error)),
-    }
-}
-
-impl Session {
-    pub fn journal(&self) -> &Journal {
-        &self.journal
-    }
-
-    fn complete(&mut self) -> Result<(), Fault> {
-        match self.journal.refresh()? {
-            None => {}
-            Some(Line::Writing(temporaries)) => {
-                for temporary in &temporaries {
-                    let path = self.root.join(temporary);
-                    remove_if_there(&path).map_err(|error| fault("Removing", &path, &error))?;
-                }
-            }
-            Some(Line::Written { files, .. }) => rename_all(&self.root, &files)?,
-        }
-        self.journal.shorten()
-    }
-
-    /// Writes files of a batch, all or none. Gives their names.
+/// A partition in our hands, for one batch.
+#[async_trait]
+pub(super) trait Session: Send + Sync {
+    /// Whether the event is in a file.
     ///
     /// # Errors
-    /// A `Remote` fault. Nothing is left of them, or the next to open the journal completes them.
-    pub async fn write(
-        &mut self,
-        files: &[Content],
-        topic: &str,
-        partition: i32,
-        batch: &[Event],
-    ) -> Result<Vec<String>, Fault> {
-        let mut rows: Vec<&Event> =
-            files.iter().flat_map(|file| &file.rows).map(|index| &batch[*index]).collect();
-        rows.sort_by_key(|event| event.offset);
-        let written = ranges(rows.into_iter());
-        let planned: Vec<Planned> =
-            files.iter().map(|file| Planned::of(file, topic, partition, batch)).collect();
-        let names = planned.iter().map(|file| file.to.clone()).collect();
-        if planned.is_empty() {
-            return Ok(names);
-        }
-        let root = self.root.clone();
-        let mut journal = std::mem::take(&mut self.journal);
-        // It runs to its end even if nobody waits for it any more, and is locked until then.
-        let lock = self.lock.try_clone().map_err(|error| fault("Locking", &self.path, &error))?;
-        self.journal = blocking(move || {
-            let outcome = write_all(&root, &mut journal, &planned, written);
-            drop(lock);
-            outcome.map(|()| journal)
-        })
-        .await?;
-        Ok(names)
-    }
+    /// A `Remote` fault: another event of this offset is, of a topic that is gone.
+    fn holds(&self, event: &Event) -> Result<bool, Fault>;
+
+    /// Writes files, which hold these rows, all or none; what was learnt is kept for the next batch.
+    ///
+    /// # Errors
+    /// A `Remote` fault. Nothing is left of them, or the next to open the partition completes them.
+    async fn write(self: Box<Self>, files: Vec<Planned>, rows: Vec<Range>) -> Result<(), Fault>;
 }
 
-/// A file that is to be; paths are from the connection's folder.
-struct Planned {
-    temporary: String,
-    to: String,
-    bytes: Arc<Vec<u8>>,
+/// A file that is to be.
+pub(super) struct Planned {
+    /// Its folder, from the connection's; empty for that itself.
+    folder: String,
+    name: String,
+    /// Its bytes.
+    pub bytes: Bytes,
 }
 
 impl Planned {
-    fn of(file: &Content, topic: &str, partition: i32, batch: &[Event]) -> Self {
+    /// The file of this content, named by the offsets of its first and last row.
+    pub fn of(file: &Content, topic: &str, partition: i32, batch: &[Event]) -> Self {
         let offset = |index: Option<&usize>| index.map_or(0, |index| batch[*index].offset);
         let (first, last) = (offset(file.rows.first()), offset(file.rows.last()));
         let name = format!("{topic}-{partition}-{first:012}-{last:012}.{}", file.extension);
-        let within = |name: &str| match file.folder.as_str() {
+        Self { folder: file.folder.clone(), name, bytes: file.bytes.clone() }
+    }
+
+    /// Its way from the connection's folder.
+    pub fn path(&self) -> String {
+        self.within(&self.name)
+    }
+
+    /// That of a name beside it.
+    pub fn within(&self, name: &str) -> String {
+        match self.folder.as_str() {
             "" => name.to_owned(),
             folder => format!("{folder}/{name}"),
-        };
-        let temporary = within(&format!(".{name}.part"));
-        Self { temporary, to: within(&name), bytes: Arc::clone(&file.bytes) }
-    }
-}
-
-fn write_all(
-    root: &Path,
-    journal: &mut Journal,
-    planned: &[Planned],
-    rows: Vec<super::journal::Range>,
-) -> Result<(), Fault> {
-    for file in planned {
-        refuse_to_replace(&root.join(&file.to))?;
-    }
-    let start = journal.length();
-    let temporaries = planned.iter().map(|file| file.temporary.clone()).collect();
-    journal.append(&Line::Writing(temporaries), false)?;
-    let begun = journal.length();
-    let renames: Vec<_> =
-        planned.iter().map(|file| (file.temporary.clone(), file.to.clone())).collect();
-    let written = write_temporaries(root, planned)
-        .and_then(|()| journal.append(&Line::Written { files: renames.clone(), rows }, true));
-    if let Err(fault) = written {
-        // First it is certain that no line says they are whole. What cannot be taken back or removed
-        // now is left to whoever opens the journal next.
-        let _ = journal
-            .cut(begun)
-            .and_then(|()| {
-                planned.iter().try_for_each(|file| remove_if_there(&root.join(&file.temporary)))
-            })
-            .and_then(|()| journal.cut(start));
-        return Err(fault);
-    }
-    rename_all(root, &renames)
-}
-
-/// A file that the journal does not know is somebody else's.
-fn refuse_to_replace(path: &Path) -> Result<(), Fault> {
-    match path.try_exists() {
-        Ok(false) => Ok(()),
-        Ok(true) => {
-            let message = format!(
-                "`{}` is there, and the journal of this route does not know it (was the journal \
-                 removed, or does another route write here?): move it away, or give the route a \
-                 folder of its own.",
-                path.display()
-            );
-            Err(Fault::refused("file_there", message))
-        }
-        Err(error) => Err(fault("Looking for", path, &error)),
-    }
-}
-
-/// All files under their temporary names, on the disk.
-fn write_temporaries(root: &Path, planned: &[Planned]) -> Result<(), Fault> {
-    let mut folders = BTreeSet::new();
-    for file in planned {
-        let path = root.join(&file.temporary);
-        if let Some(folder) = path.parent() {
-            make_folders(root, folder)?;
-            folders.insert(folder.to_owned());
-        }
-        let written = File::create(&path).and_then(|mut open| {
-            open.write_all(&file.bytes)?;
-            open.sync_all()
-        });
-        written.map_err(|error| fault("Writing", &path, &error))?;
-    }
-    folders.iter().try_for_each(|folder| sync_folder(folder))
-}
-
-/// Gives files their names; those that have them already are left alone.
-fn rename_all(root: &Path, files: &[(String, String)]) -> Result<(), Fault> {
-    let mut folders = BTreeSet::new();
-    for (temporary, name) in files {
-        let (from, to) = (root.join(temporary), root.join(name));
-        match std::fs::rename(&from, &to) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(fault("Renaming", &from, &error)),
-            Ok(()) => folders.extend(to.parent().map(Path::to_owned)),
         }
     }
-    folders.iter().try_for_each(|folder| sync_folder(folder))
-}
 
-/// Makes the folders between the connection's and this one, on the disk.
-fn make_folders(root: &Path, folder: &Path) -> Result<(), Fault> {
-    let between = folder.strip_prefix(root).unwrap_or(Path::new(""));
-    let mut made = root.to_owned();
-    for part in between.components() {
-        let above = made.clone();
-        made.push(part);
-        match std::fs::create_dir(&made) {
-            Ok(()) => sync_folder(&above)?,
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(fault("Creating", &made, &error)),
-        }
+    /// The name under which it is written before it appears.
+    pub fn temporary(&self) -> String {
+        self.within(&format!(".{}.part", self.name))
     }
-    Ok(())
-}
-
-/// Where files may be waited for.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Fault::internal("file_task", error.to_string()))?
 }

@@ -7,6 +7,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::tests::setup;
 
+mod bucket;
+
 const SCHEMA: &str = r#"{"type":"record","name":"Order","fields":[
     {"name":"id","type":"string"},
     {"name":"country","type":"string"},

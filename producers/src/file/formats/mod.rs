@@ -16,7 +16,7 @@ use encoding_rs::Encoding;
 use engine::{Domain, Fault, Value};
 use serde::{Deserialize, Serialize};
 
-use super::options::{FileOptions, Format};
+use super::options::{Format, ReadingOptions};
 pub(super) use window::{Input, changed};
 
 /// How far a file was read.
@@ -111,7 +111,7 @@ impl Reading {
     /// # Errors
     /// A `Remote` fault: the file cannot be read. A `Data` fault: it is none of this format.
     pub fn open(&self, input: &Arc<Input>, from: Position) -> Result<Box<dyn Records>, Fault> {
-        let usual = FileOptions::usual_encoding(self.encoding);
+        let usual = ReadingOptions::usual_encoding(self.encoding);
         Ok(match &self.format {
             Format::Csv(options) => {
                 Box::new(csv::Rows::open(options, usual, input, from, self.largest)?)
