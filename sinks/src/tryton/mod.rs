@@ -48,6 +48,7 @@ use payments::Payment;
 use references::References;
 use rpc::Rpc;
 use sale::Sale;
+use told::Told;
 
 /// The `tryton` connector.
 pub struct Tryton;

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 use super::TrytonSink;
 use super::failure::{Failure, halved};
-use super::options::{CheckTotal, Goal, OWN};
+use super::options::{CheckTotal, Goal};
 use super::parties::{self, Asked, Buyer};
 use super::references::{Shop, unreadable};
 use super::rest::{self, Id};
