@@ -114,6 +114,22 @@ impl Catalogue {
         done.map_err(|error| self.failed(doing, &error))
     }
 
+    /// Looks whether a publication publishes these tables; tells so.
+    ///
+    /// # Errors
+    /// As those of [`table`](Self::table).
+    pub async fn published(
+        &mut self,
+        publication: &str,
+        tables: &[String],
+    ) -> Result<String, Fault> {
+        for name in tables {
+            self.table(publication, name).await?;
+        }
+        let (shown, tables) = (self.shown(), tables.join(", "));
+        Ok(format!("{shown} publishes {tables}; the slot is looked at when the source starts"))
+    }
+
     /// A table that a publication publishes.
     ///
     /// # Errors

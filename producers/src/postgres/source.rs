@@ -47,27 +47,21 @@ pub(super) struct PostgresSource {
 #[async_trait]
 impl Source for PostgresSource {
     async fn run(self: Box<Self>, out: Publisher, stop: Shutdown) -> Result<(), Fault> {
-        let running = stop.clone();
         let mut run = tokio::select! {
             begun = Run::begin(*self, out) => begun?,
             () = stop.requested() => return Ok(()),
         };
-        while !running.is_requested() {
+        while !stop.is_requested() {
             tokio::select! {
                 stepped = run.step() => stepped?,
-                () = running.requested() => break,
+                () = stop.requested() => break,
             }
         }
         Ok(())
     }
 
     async fn connect(&mut self) -> Result<String, Fault> {
-        let mut catalogue = Catalogue::new(self.database.clone());
-        for name in &self.tables {
-            catalogue.table(&self.slot.publication, name).await?;
-        }
-        let (shown, tables) = (self.database.shown(), self.tables.join(", "));
-        Ok(format!("{shown} publishes {tables}; the slot is looked at when the source starts"))
+        Catalogue::new(self.database.clone()).published(&self.slot.publication, &self.tables).await
     }
 }
 
