@@ -21,7 +21,7 @@ pub async fn tell<A: Application>(world: &mut World<A>) {
     let flood = world.application.floods(&world.gate.address.to_string()).await;
     world.gate.hold(Answer::Written(A::TOPIC));
     world.start("one");
-    world.gate.holds().await;
+    world.held().await;
     world.gate.shut(true);
     world.application.goes_on().await;
     world.process().assert_alive();

@@ -51,7 +51,7 @@ pub async fn tell<A: Application>(world: &mut World<A>) {
     for answer in answers {
         world.gate.hold(answer);
         world.change(CHANGES).await;
-        world.gate.holds().await;
+        world.held().await;
         world.kill_and_start();
         world.runs().await;
         world.arrived().await;

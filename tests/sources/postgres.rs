@@ -70,6 +70,10 @@ impl Application for Till {
     }
 
     async fn lock(&mut self) {
+        let asked =
+            "SELECT count(*) > 0 FROM pg_hba_file_rules WHERE user_name = '{+with_password}'";
+        let hint = "the server asks nobody for a password: `just stop`, and start it again";
+        assert_eq!(self.database.ask(asked).await, "t", "{hint}");
         let (name, password) = (&self.database.name, Self::SECRETS[1]);
         self.database
             .execute(&format!(

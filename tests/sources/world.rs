@@ -11,7 +11,7 @@ use crate::application::Application;
 use crate::endtoend::folder::Folder;
 use crate::endtoend::process::{Process, Signal};
 use crate::endtoend::topic::{self, Record};
-use crate::endtoend::until;
+use crate::endtoend::{PATIENCE, until};
 use crate::registry;
 
 /// An application and all that is around it.
@@ -105,6 +105,12 @@ impl<A: Application> World<A> {
         self.folders.iter().map(log).collect()
     }
 
+    /// Waits until Kafka has given the answer that the gate holds back.
+    pub async fn held(&self) {
+        let held = tokio::time::timeout(PATIENCE, self.gate.holds()).await;
+        held.unwrap_or_else(|_| panic!("nothing is written in {PATIENCE:?}:\n{}", self.logs()));
+    }
+
     /// SIGKILL, and a new start at once.
     pub fn kill_and_start(&mut self) {
         self.process().kill();
@@ -128,7 +134,7 @@ impl<A: Application> World<A> {
         self.changed.extend(self.application.change(count).await);
     }
 
-    /// What was changed, apart from the rest, for changes at the same time.
+    /// Takes note of what was changed at the application itself.
     pub fn notes(&mut self, names: Vec<String>) {
         self.changed.extend(names);
     }
