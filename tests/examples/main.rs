@@ -1,6 +1,6 @@
 //! The examples of the docs as a user runs them: each is checked and tested where it lies, and those that
 //! need nobody else are run until their files are there.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 mod company;
 #[path = "../endtoend/mod.rs"]
