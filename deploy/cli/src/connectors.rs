@@ -137,11 +137,11 @@ fn show(entry: &Entry<'_>) {
 fn show_coverage(coverage: &Json) {
     let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
     say!("\nAPI version: {}\n", text(&coverage["version"]));
-    say!("{:<18} {:<9} {:<7} A REPEAT HAS NO SECOND EFFECT", "OBJECT", "OPERATION", "AT ONCE");
+    say!("{:<19} {:<9} {:<7} A REPEAT HAS NO SECOND EFFECT", "OBJECT", "OPERATION", "AT ONCE");
     for (object, described) in coverage["objects"].as_object().into_iter().flatten() {
         for (operation, promise) in described["operations"].as_object().into_iter().flatten() {
             let (batch, once) = (&promise["batch"], text(&promise["once"]));
-            say!("{object:<18} {operation:<9} {batch:<7} {once}");
+            say!("{object:<19} {operation:<9} {batch:<7} {once}");
         }
     }
     for (title, name) in [("Not covered", "lacks"), ("Not proven", "unsure"), ("From", "sources")] {

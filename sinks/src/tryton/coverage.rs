@@ -32,8 +32,8 @@ pub(super) fn told() -> Json {
             "PostgreSQL underneath: what is written here was held against SQLite.",
         ],
         "sources": [
-            "https://docs.tryton.org/8.0/server/topics/rpc.html",
-            "trytond 8.2: protocols/dispatcher.py, protocols/jsonrpc.py, protocols/rest.py",
+            "trytond 8.2: protocols/dispatcher.py, protocols/jsonrpc.py, protocols/rest.py, model/modelsql.py",
+            "trytond_account_invoice 8.2: invoice.py",
         ],
     })
 }
