@@ -76,7 +76,9 @@ async fn every_invoice_of_quickbooks_arrives_although_each_refresh_token_is_take
     quickbooks.change(3, 30);
     quickbooks.change(129, 31);
     arrived(all(&[3, 129])).await;
-    process.kill();
+    let file = folder.path().join("tokens/quickbooks.json");
+    until("the newest token is kept", async || quickbooks.while_kept(&file, || process.kill()))
+        .await;
     // The refresh token of the file has been taken: the newest one was kept.
     quickbooks.change(77, 32);
     let _process = folder.run().await;

@@ -2,6 +2,7 @@
 //! refresh token that is taken once, and its limits.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::{Query, State};
@@ -49,6 +50,16 @@ impl QuickBooks {
         let mut state = self.state.lock().unwrap();
         let (time, version) = state.invoices.entry(id).or_default();
         (*time, *version) = (minute, *version + 1);
+    }
+
+    /// Does this while no token is given and the newest is in the file that keeps it; nothing if it is not yet.
+    /// (Who dies between the two has lost it for good.)
+    pub fn while_kept(&self, file: &Path, act: impl FnOnce()) -> Option<()> {
+        let state = self.state.lock().unwrap();
+        let newest = format!("\"refresh-{}\"", state.tokens);
+        std::fs::read_to_string(file).ok().filter(|kept| kept.contains(&newest))?;
+        act();
+        Some(())
     }
 
     /// How many tokens were given, and how many refresh tokens were refused.
