@@ -62,7 +62,7 @@ impl Shop {
             admin: read("admin"),
             reader: read("token"),
             postgres: set("port = ").parse().unwrap(),
-            client: endtoend::client(),
+            client: client(),
             event: format!("test-{}-{number}", std::process::id()),
             item: 0,
             hook: 0,
@@ -172,6 +172,14 @@ impl Shop {
         })
         .collect()
     }
+}
+
+/// A client that opens a connection for each request: its server ends idle ones after two seconds, maybe just when the
+/// next request is on its way.
+fn client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().timeout(endtoend::PATIENCE);
+    client.pool_max_idle_per_host(0).build().unwrap()
 }
 
 /// The address to call, as a user of pretix writes it.
