@@ -302,7 +302,7 @@ fn describe(node: &Node<'_>) -> String {
         Node::Boolean(_) => "a boolean",
         Node::Number(_) => "a number",
         Node::Text(_) => "a text",
-        Node::Bytes(_) => "bytes",
+        Node::Bytes(_) => "a run of bytes",
         Node::Wrong(cause) => cause,
         Node::Array(_) => "an array",
         Node::Object(_) => "an object",

@@ -233,6 +233,29 @@ fn an_order_written_and_read_again_is_the_same() {
 }
 
 #[test]
+fn what_other_formats_hold_is_read_by_the_same_rules() {
+    let schema = Schema::parse(
+        r#"{"type":"record","name":"R","fields":[{"name":"raw","type":["null","bytes"]},
+            {"name":"total","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}}]}"#,
+    );
+    let (schema, wrong) =
+        (schema.unwrap(), || Node::Wrong("the number 7, which has no name".into()));
+    let tree = |raw: Node<'static>, total: Node<'static>| {
+        let fields = [("raw", raw), ("total", total), ("unread", wrong())];
+        let named = fields.map(|(name, node)| (name.into(), node.into()));
+        Node::Object(named.into_iter().collect())
+    };
+    let read = shape(&schema, tree(Node::Bytes(vec![0, 0xff]), Node::Number("1.5".into())));
+    let expected = value!({ raw: (Value::Bytes(vec![0, 0xff].into())), total: "1.50" });
+    assert_eq!(read, Ok(expected));
+    for (node, cause) in [(wrong(), "the number 7"), (Node::Bytes(vec![1]), "a run of bytes")] {
+        let error = shape(&schema, tree(Node::Null, node)).unwrap_err();
+        assert_eq!(error.path.to_string(), ".total");
+        assert!(error.cause.contains(cause), "{error}");
+    }
+}
+
+#[test]
 fn a_damaged_text_never_panics() {
     use rand::{Rng, SeedableRng};
     let schema = Schema::parse(events::ORDER).unwrap();

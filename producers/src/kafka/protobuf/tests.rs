@@ -107,7 +107,7 @@ async fn what_does_not_fit_is_named_and_hurts_only_where_it_is_read() {
         ("newer", "\"string\"", "the number 9, for which `shop.State` has no name"),
         ("newer", r#"["null","string"]"#, "the number 9"),
         ("largest", "\"long\"", "18446744073709551615"),
-        ("raw", "\"string\"", "bytes"),
+        ("raw", "\"string\"", "a run of bytes"),
         ("took", r#"{"type":"int","logicalType":"time-millis"}"#, "-1.5s"),
         ("real", "\"long\"", "0.1"),
         ("free", "\"string\"", "an object"),
