@@ -1,12 +1,17 @@
 //! Orders on their way into a bucket: each is in one of its objects, once, however the process fails
 //! meanwhile. The store is moto's server, which checks every signature; boto3 and pyarrow read what is
 //! written.
+//!
+//! ```text
+//! python3 -m venv VENV && VENV/bin/pip install 'moto[s3]' flask flask-cors pyarrow
+//! PASSERELLE_PYTHON=VENV/bin/python cargo test --workspace --test s3
+//! ```
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 #[path = "endtoend/mod.rs"]
 mod endtoend;
 #[path = "faults/proxy.rs"]
-#[allow(dead_code, reason = "the network is only cut here")]
+#[expect(dead_code, reason = "the network is cut or silent here")]
 mod proxy;
 
 use std::collections::BTreeMap;
