@@ -5,6 +5,7 @@
 //! **pipeline**. One rule holds everything: *an offset never passes an event until its target or its
 //! dead-letter topic has acknowledged it.*
 
+pub mod allowance;
 pub mod clock;
 pub mod codec;
 pub mod configuration;
@@ -30,6 +31,7 @@ pub mod processor;
 pub mod publisher;
 pub mod replay;
 pub mod runtime;
+pub mod share;
 pub mod shutdown;
 pub mod sink;
 pub mod source;

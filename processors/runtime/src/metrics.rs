@@ -35,6 +35,7 @@ struct Families {
     lag_events: IntGaugeVec,
     lag_seconds: GaugeVec,
     in_flight: IntGaugeVec,
+    concurrency: IntGaugeVec,
     state: IntGaugeVec,
     snapshot_rows: IntGaugeVec,
     snapshot_rows_expected: IntGaugeVec,
@@ -95,6 +96,7 @@ impl Metrics {
             lag_events: all.lag_events.with_label_values(&labels),
             lag_seconds: all.lag_seconds.with_label_values(&labels),
             in_flight: all.in_flight.with_label_values(&labels),
+            concurrency: all.concurrency.with_label_values(&labels),
             latency: all.latency.with_label_values(&labels),
             age: all.age.with_label_values(&labels),
             labels: labels.map(str::to_owned),
@@ -180,6 +182,11 @@ impl Families {
             )?,
             lag_seconds: added(&registry, GaugeVec::new(lag_seconds, &LABELS)?)?,
             in_flight: gauge("passerelle_in_flight", "Events being delivered.", &LABELS)?,
+            concurrency: gauge(
+                "passerelle_concurrency",
+                "Calls of the target that may be open at once now.",
+                &LABELS,
+            )?,
             state: gauge(
                 "passerelle_route_state",
                 "1 for the state that the route is in.",
@@ -245,6 +252,8 @@ pub struct RouteMetrics {
     pub lag_seconds: Gauge,
     /// Events being delivered.
     pub in_flight: IntGauge,
+    /// Calls of the target that may be open at once now.
+    pub concurrency: IntGauge,
     latency: Histogram,
     age: Histogram,
     labels: [String; 2],

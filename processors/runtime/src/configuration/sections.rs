@@ -314,7 +314,8 @@ pub struct SinkCommon {
     pub from: String,
     /// The connection that it delivers to.
     pub to: String,
-    /// How many events may be on their way at once, each of another key.
+    /// How many events may be on their way at once, each of another key; fewer while the target bears
+    /// less.
     #[serde(default = "SinkCommon::default_concurrency")]
     pub concurrency: NonZeroU16,
     /// How far it reads ahead of the oldest event that is not yet delivered.

@@ -9,6 +9,8 @@ use tokio::sync::{Notify, watch};
 
 use super::backoff;
 use super::breaker::{Breaker, Gate};
+use super::worker::Job;
+use crate::allowance::{Allowance, Answer, Call};
 use crate::clock::Moment;
 use crate::dead_letters::{Journal, Letters, Passage, Standing};
 use crate::dispatch::{Arrival, Dispatcher, Failing, Limits, Taken, Ticket};
@@ -26,8 +28,8 @@ const UNCONFIRMED_WAIT: Duration = Duration::from_millis(20);
 
 /// What a worker does next.
 pub(super) enum Next {
-    /// Deliver these.
-    Deliver(Vec<Taken<Event>>),
+    /// Deliver these, in this call of the target.
+    Deliver(Vec<Taken<Event>>, Call),
     /// Look again at this moment, or when woken.
     Wait(Option<Moment>),
 }
@@ -76,11 +78,15 @@ pub(crate) struct Desk {
     pub wake: Notify,
     pulse: Mutex<Option<Arc<Pulse>>>,
     halted: watch::Sender<Option<String>>,
+    /// Counts how often partitions became another's.
+    pub(super) losses: watch::Sender<u64>,
 }
 
 pub(super) struct Inner {
     pub(super) dispatcher: Dispatcher<Event>,
     pub(super) breaker: Breaker,
+    /// How many calls of the target may be open.
+    allowance: Allowance,
     last_success: Option<Moment>,
     /// Whether an event has begun to fail since: the target may be away.
     others_fail: bool,
@@ -104,6 +110,13 @@ impl Desk {
         metrics: RouteMetrics,
         journal: Arc<Journal>,
     ) -> Self {
+        let most = options.concurrency.max(1);
+        // A batch takes the longer the fuller it is.
+        let allowance = match batch.most > 1 || batch.fill.is_some() {
+            true => Allowance::of_refusals(most),
+            false => Allowance::new(most),
+        };
+        metrics.concurrency.set(count(allowance.limit()));
         let limits = Limits { events: options.max_ahead.events, bytes: options.max_ahead.bytes };
         Self {
             options: options.clone(),
@@ -117,6 +130,7 @@ impl Desk {
             inner: Mutex::new(Inner {
                 dispatcher: Dispatcher::new(order, limits).filling(batch.fill),
                 breaker: Breaker::new(options.backoff),
+                allowance,
                 last_success: None,
                 others_fail: false,
                 trouble: None,
@@ -128,6 +142,7 @@ impl Desk {
             wake: Notify::new(),
             pulse: Mutex::default(),
             halted: watch::channel(None).0,
+            losses: watch::channel(0).0,
         }
     }
 
@@ -153,7 +168,8 @@ impl Desk {
         }
         let now = Moment::now();
         let mut inner = self.lock();
-        if inner.contract != Contract::Holds {
+        // Whoever has a call open looks again once it is over.
+        if inner.contract != Contract::Holds || inner.allowance.is_full() {
             return Next::Wait(None);
         }
         let batch = match inner.breaker.gate(now) {
@@ -170,7 +186,33 @@ impl Desk {
             inner.breaker.probe();
         }
         self.metrics.in_flight.set(count(inner.dispatcher.in_flight()));
-        Next::Deliver(batch)
+        Next::Deliver(batch, inner.allowance.enter())
+    }
+
+    /// A call of the target is over.
+    pub fn leave(&self, call: Call, answer: Answer) {
+        let mut inner = self.lock();
+        let before = inner.allowance.limit();
+        inner.allowance.leave(call, answer);
+        let after = inner.allowance.limit();
+        drop(inner);
+        if after != before {
+            self.metrics.concurrency.set(count(after));
+        }
+        (before..after).for_each(|_| self.wake.notify_one());
+    }
+
+    /// Waits until none of these events is this route's to answer for any more.
+    pub(super) async fn lost(&self, jobs: &[Job], mut losses: watch::Receiver<u64>) {
+        loop {
+            if losses.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+            let inner = self.lock();
+            if !jobs.iter().any(|job| inner.dispatcher.holds(&job.ticket)) {
+                return;
+            }
+        }
     }
 
     /// Nothing comes any more of a partition below this offset: what did not arrive is not to be

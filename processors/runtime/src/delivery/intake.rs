@@ -40,6 +40,8 @@ impl Intake for Desk {
         partitions.iter().for_each(|partition| inner.dispatcher.forget(*partition));
         inner.retried.retain(|(partition, _)| !partitions.contains(partition));
         inner.breaker.unprobe();
+        drop(inner);
+        self.losses.send_modify(|losses| *losses += 1);
     }
 
     fn receive(&self, events: Vec<Event>) {

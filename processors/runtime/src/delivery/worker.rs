@@ -3,10 +3,12 @@
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 
 use super::desk::{Desk, Next, Verdict};
+use crate::allowance::{Answer, Call};
 use crate::clock::{Moment, unix_millis};
 use crate::codec::{Decoders, Decoding};
 use crate::dead_letters::{DeadLetters, Stage};
@@ -47,7 +49,7 @@ pub(super) async fn work(station: Arc<Station>) {
     let mut decoding = station.decoders.view();
     loop {
         match station.desk.next() {
-            Next::Deliver(batch) => station.deliver(batch, &mut decoding).await,
+            Next::Deliver(batch, call) => station.deliver(batch, call, &mut decoding).await,
             Next::Wait(_) => station.rest(&mut decoding).await,
         }
     }
@@ -59,17 +61,19 @@ impl Station {
         let mut woken = pin!(self.desk.wake.notified());
         woken.as_mut().enable();
         match self.desk.next() {
-            Next::Deliver(batch) => self.deliver(batch, decoding).await,
+            Next::Deliver(batch, call) => self.deliver(batch, call, decoding).await,
             Next::Wait(None) => woken.await,
             Next::Wait(Some(moment)) => {
-                let wait = moment.since(Moment::now()).max(std::time::Duration::from_millis(1));
+                let wait = moment.since(Moment::now()).max(Duration::from_millis(1));
                 // Woken or not: it looks again.
                 drop(tokio::time::timeout(wait, woken).await);
             }
         }
     }
 
-    async fn deliver(&self, batch: Vec<Taken<Event>>, decoding: &mut Decoding) {
+    async fn deliver(&self, batch: Vec<Taken<Event>>, call: Call, decoding: &mut Decoding) {
+        let mut turn = Turn { desk: &self.desk, call, answer: Answer::None };
+        let losses = self.desk.losses.subscribe();
         let (mut jobs, mut events, started) = (Vec::new(), Vec::new(), unix_millis());
         for Taken { ticket, event, attempt, failing } in batch {
             let job = Job { ticket, attempt, started, failing };
@@ -96,7 +100,14 @@ impl Station {
         }
         let attempt = jobs.iter().map(|job| job.attempt).max().unwrap_or(1);
         self.desk.metrics.called(events.len());
-        let called = AssertUnwindSafe(self.sink.deliver(&events, attempt)).catch_unwind().await;
+        let began = Instant::now();
+        let call = AssertUnwindSafe(self.sink.deliver(&events, attempt)).catch_unwind();
+        let called = tokio::select! {
+            called = call => called,
+            // Another instance delivers them, and later ones of their keys: what has not been sent yet,
+            // for the target's limits, is not sent any more.
+            () = self.desk.lost(&jobs, losses) => return,
+        };
         let results = match called {
             Ok(results) if results.len() == events.len() => results,
             Ok(results) => {
@@ -111,6 +122,7 @@ impl Station {
                 return self.put_back(jobs, events);
             }
         };
+        turn.answer = answer(&results, began.elapsed());
         for ((job, event), result) in jobs.into_iter().zip(events).zip(results) {
             match result {
                 Ok(delivery) => self.delivered(&job, &event, delivery).await,
@@ -193,6 +205,32 @@ impl Station {
                 }
             }
         }
+    }
+}
+
+/// A call of the target that is allowed, as long as it lives.
+struct Turn<'a> {
+    desk: &'a Desk,
+    call: Call,
+    answer: Answer,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.desk.leave(self.call, self.answer);
+    }
+}
+
+/// What a call tells about how much the target bears. What fails for its own sake may not have been
+/// sent, and a target that is away bears nothing: that is the breaker's concern.
+fn answer(results: &[Result<Delivery, Fault>], took: Duration) -> Answer {
+    let refused = |fault: &Fault| matches!(fault.cause, "http_429" | "http_503");
+    match results.iter().find_map(|result| result.as_ref().err()) {
+        None => Answer::After(took),
+        Some(_) if results.iter().filter_map(|result| result.as_ref().err()).any(refused) => {
+            Answer::Refused
+        }
+        Some(_) => Answer::None,
     }
 }
 
