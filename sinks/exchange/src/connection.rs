@@ -25,7 +25,8 @@ pub struct Connection {
     /// Who we are.
     #[serde(default)]
     pub auth: Option<Auth>,
-    /// What it allows.
+    /// What it allows. Routes and instances share it, each instance by its part of the routes'
+    /// partitions.
     #[serde(default)]
     pub limits: Option<Limits>,
 }

@@ -28,6 +28,7 @@ use std::time::Duration;
 use engine::Fault;
 use engine::connector::Setup;
 use engine::options::Secret;
+use engine::share::{Share, Shares};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Response, StatusCode, Url};
@@ -68,6 +69,8 @@ pub struct Exchange {
     tokens: Option<Arc<Tokens>>,
     /// Where requests wait for their turn.
     gate: Option<Arc<Gate>>,
+    /// Which part of its route is this instance's: what the gate lets through depends on it.
+    share: Arc<Share>,
 }
 
 /// A request to send.
@@ -121,6 +124,7 @@ impl Exchange {
             fixed: Vec::new(),
             tokens: None,
             gate: None,
+            share: setup.shared.get::<Shares>().of(&setup.route),
         })
     }
 
@@ -145,7 +149,9 @@ impl Exchange {
             secrets.iter().for_each(|secret| secret.reveal().hash(&mut hash));
             setup.shared.get::<Gates>().of(hash.finish(), limits)
         });
-        Ok(Self { fixed, tokens, gate, ..Self::new(&connection.target, &secrets, setup)? })
+        let bare = Self::new(&connection.target, &secrets, setup)?;
+        gate.iter().for_each(|gate| gate.add(&bare.share));
+        Ok(Self { fixed, tokens, gate, ..bare })
     }
 
     /// Scheme, host and port: all of the address that may be shown.
@@ -180,7 +186,7 @@ impl Exchange {
     }
 
     async fn send_once(&self, call: Call) -> Result<Answer, Fault> {
-        let _under_way = match &self.gate {
+        let mut under_way = match &self.gate {
             Some(gate) => Some(gate.enter().await),
             None => None,
         };
@@ -201,7 +207,9 @@ impl Exchange {
             Err(_) => return Err(self.late(&asked)),
         };
         let status = response.status();
-        self.gate.iter().for_each(|gate| gate.told(status.as_u16()));
+        if let Some(under_way) = &mut under_way {
+            under_way.told(status.as_u16());
+        }
         let retry_after =
             verdict::retry_after(status, response.headers()).map(|d| d.min(self.retry_after_cap));
         if let Some(wait) = retry_after {

@@ -48,6 +48,7 @@ impl Pipeline {
             cluster,
             registry,
             instance,
+            shares: shared.get(),
             topics: self.topics.iter().map(|(name, declared)| topic(name, declared)).collect(),
             outcomes: self.outcome_policy(),
             sources: sources.collect::<Result<_, _>>()?,

@@ -25,6 +25,7 @@ use super::transactions::Transactions;
 use crate::clock::{self, Moment};
 use crate::dispatch::{Commit, Flow};
 use crate::positions::Decision;
+use crate::share::Share;
 use crate::{Event, Fault};
 
 /// Commits follow progress at least this far apart; with the commit's own way, about what a crash
@@ -111,6 +112,8 @@ pub struct Group {
     pub topic: Arc<str>,
     /// This instance's own stable name, if it has one.
     pub instance: Option<String>,
+    /// Told which partitions are ours; nothing for a reader that works beside the route's instances.
+    pub share: Option<Arc<Share>>,
     /// Decides where a partition is read from.
     pub decide: Decide,
 }

@@ -93,6 +93,7 @@ impl Context {
         list: &mut TopicPartitionList,
         partitions: &[i32],
     ) -> Result<(), End> {
+        self.divide(client, partitions)?;
         if partitions.is_empty() {
             return Ok(());
         }
@@ -119,6 +120,22 @@ impl Context {
             self.intake.assigned(*partition, offset, &metadata, begun);
             self.held().insert(*partition, offset);
         }
+        Ok(())
+    }
+
+    /// Where somebody asks for it, says which part of the route is ours. A rebalance may also bring
+    /// nothing but another number of partitions.
+    fn divide(&self, client: &Client, partitions: &[i32]) -> Result<(), End> {
+        let topic = &*self.group.topic;
+        let Some(share) = self.group.share.as_ref().filter(|share| share.counts()) else {
+            return Ok(());
+        };
+        let failed =
+            |error| End::Failed(fault(&format!("counting the partitions of {topic}"), &error));
+        let Some(count) = offsets::partition_count(client, topic).map_err(failed)? else {
+            return Err(End::Unsettled(format!("topic {topic} is gone")));
+        };
+        share.gain(partitions, count);
         Ok(())
     }
 
@@ -164,6 +181,9 @@ impl Context {
     /// Partitions are no longer ours.
     pub fn forget(&self, partitions: &[i32]) {
         self.intake.forgotten(partitions);
+        if let Some(share) = &self.group.share {
+            share.lose(partitions);
+        }
         self.held().retain(|held, _| !partitions.contains(held));
     }
 

@@ -206,6 +206,7 @@ impl Running {
             route: Arc::clone(self.state.route()),
             topic: self.captured.topic.as_str().into(),
             instance: None,
+            share: None,
             decide,
         }
     }

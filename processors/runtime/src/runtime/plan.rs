@@ -10,6 +10,7 @@ use schemas::registry::Registry;
 use crate::enrichment::Enrichment;
 use crate::kafka::Cluster;
 use crate::positions::Start;
+use crate::share::Shares;
 use crate::{Event, Fault, Processor, Sink, Source, Value};
 
 /// A pipeline, built: everything that [`Engine::start`](crate::Engine::start) needs.
@@ -23,6 +24,8 @@ pub struct Plan {
     /// A name of this instance that survives a restart (a StatefulSet's pod), if it has one: becomes
     /// `group.instance.id`, so that a restart within the session moves no partition.
     pub instance: Option<String>,
+    /// Which parts of its routes are this instance's: those that its connectors were built with.
+    pub shares: Arc<Shares>,
     /// The topics that the file declares.
     pub topics: Vec<Topic>,
     /// How its outcomes are kept; nothing if they are not.

@@ -12,6 +12,7 @@ use super::Backoff;
 use crate::delivery::backoff_wait;
 use crate::kafka::{Cluster, Consumer, End, Group, Intake};
 use crate::positions::{Accept, Reading, Settled, Settler};
+use crate::share::Share;
 use crate::state::{State, StateOf};
 use crate::{Fault, Shutdown};
 
@@ -77,6 +78,8 @@ pub(super) struct ReadingRoute {
     pub reading: Reading,
     pub cluster: Cluster,
     pub instance: Option<String>,
+    /// Which part of the route is this instance's.
+    pub share: Arc<Share>,
     pub state: StateOf,
     pub settler: Arc<Settler>,
     pub decisions: Decisions,
@@ -154,6 +157,7 @@ impl ReadingRoute {
             route: Arc::clone(&self.reading.route),
             topic: Arc::clone(&self.reading.topic),
             instance: self.instance.clone(),
+            share: Some(Arc::clone(&self.share)),
             decide: self.settler.decider(&self.reading),
         };
         let mut consumer = match Consumer::start(&self.cluster, group, work.intake()) {
@@ -180,6 +184,7 @@ impl ReadingRoute {
             }
         };
         work.end();
+        self.share.clear();
         end
     }
 

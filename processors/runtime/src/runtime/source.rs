@@ -18,6 +18,7 @@ use crate::metrics::RouteMetrics;
 use crate::outcomes::RouteOutcomes;
 use crate::outlet::TopicOutlet;
 use crate::publisher::Outlet;
+use crate::share::Share;
 use crate::state::{State, StateOf};
 use crate::{Domain, Fault, Publisher, Retry, Shutdown};
 
@@ -40,6 +41,8 @@ pub(super) struct Publishing {
     pub topic: Option<Topic>,
     pub cluster: Cluster,
     pub instance: Option<String>,
+    /// Which part of the route is this instance's: where it must run once, all or nothing.
+    pub share: Arc<Share>,
     pub registry: Registry,
     pub producer: Arc<Producer>,
     pub state: StateOf,
@@ -91,6 +94,7 @@ impl Publishing {
         if !self.route.once {
             return Ok(None);
         }
+        self.share.clear();
         let instance = self.instance.as_deref();
         Ownership::join(&self.cluster, &self.own_name(), instance, self.state.route()).map(Some)
     }
@@ -115,6 +119,7 @@ impl Publishing {
             owner.changed().await.map_err(gone)?;
         }
         ownership.confirm().await?;
+        self.share.own();
         Cursor::open(&self.cluster, self.state.route(), self.own_name()).await
     }
 
@@ -148,12 +153,16 @@ impl Publishing {
         });
         let source = (self.route.build)()?;
         let running = source.run(Publisher::new(outlet, schema.cloned()), self.shutdown.clone());
-        tokio::select! {
+        let ended = tokio::select! {
             ended = running => ended,
             // What it has under way is fenced by the next owner.
             () = lost(ownership) => Ok(()),
             never = self.watch_brokers() => match never {},
+        };
+        if ownership.is_some() {
+            self.share.clear();
         }
+        ended
     }
 
     /// Shows when no broker can be reached: the source itself goes on, and answers accordingly.

@@ -22,6 +22,7 @@ use crate::outcomes::{self, RouteOutcomes};
 use crate::positions::{ROUTES_TOPIC, Reading, Settler, Start};
 use crate::processing::{Deduplication, Mill, Output, Processing, seen_topic};
 use crate::processor::Chain;
+use crate::share::Shares;
 use crate::state::{Role, State, StateOf, States};
 use crate::{Domain, Fault, Shutdown};
 
@@ -64,6 +65,7 @@ struct Outline {
     cluster: crate::kafka::Cluster,
     registry: schemas::registry::Registry,
     instance: Option<String>,
+    shares: Arc<Shares>,
     topics: Vec<Topic>,
 }
 
@@ -156,6 +158,7 @@ impl Startup {
             cluster: plan.cluster,
             registry: plan.registry,
             instance: plan.instance,
+            shares: plan.shares,
             topics: plan.topics,
         };
         let known = states.iter().map(|state| (state.clone(), self.metrics.route(state.route())));
@@ -249,7 +252,11 @@ impl Common {
         start: Option<Start>,
         placed: watch::Sender<bool>,
     ) -> ReadingRoute {
+        // Nothing of it is ours before the group says so.
+        let share = self.plan.shares.of(state.route());
+        share.clear();
         ReadingRoute {
+            share,
             reading: self.reading(state, topic, start),
             cluster: self.plan.cluster.clone(),
             instance: self.plan.instance.clone(),
@@ -390,6 +397,7 @@ impl Common {
             topic: self.plan.topic(&route.to).cloned(),
             cluster: self.plan.cluster.clone(),
             instance: self.plan.instance.clone(),
+            share: self.plan.shares.of(state.route()),
             registry: self.plan.registry.clone(),
             producer: Arc::clone(&self.startup.eager),
             outcomes: self.outcomes(&state, &metrics),

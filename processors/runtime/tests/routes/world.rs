@@ -86,6 +86,7 @@ impl World {
             cluster: self.cluster.clone(),
             registry: self.registry.clone(),
             instance: None,
+            shares: Arc::default(),
             topics: vec![self.declared("in", partitions)],
             outcomes: Some(engine::outcomes::Policy::default()),
             sources: Vec::new(),
