@@ -72,7 +72,7 @@ journey: kafka erp postgres
 poll: erp pretix
     PASSERELLE_TEST_ERP={{ erp_directory }} PASSERELLE_TEST_PRETIX={{ pretix_directory }} cargo test --workspace --test poll
 
-# What every source promises, held for each of them, PostgreSQL included: a minute and a half on 2 cores.
+# What every source promises, held for each of them, PostgreSQL included: less than two minutes on 2 cores.
 sources: postgres
     PASSERELLE_TEST_POSTGRES={{ postgres_url }} cargo test --workspace --test sources
 
