@@ -62,28 +62,34 @@ fn main() -> ExitCode {
 }
 
 /// What every source promises.
+const PROMISES: [&str; 4] = [
+    "nothing_is_lost_at_a_kill_between_publish_and_acknowledge",
+    "it_resumes_from_the_cursor_wherever_it_starts",
+    "memory_is_bounded_while_kafka_takes_nothing",
+    "credentials_that_are_refused_are_named",
+];
+
+/// The promises of a source.
 fn promises<A: Application>(suite: &mut Suite) {
-    add::<A>(suite, "nothing_is_lost_at_a_kill_between_publish_and_acknowledge", kills::tell, None);
-    add::<A>(suite, "it_resumes_from_the_cursor_wherever_it_starts", resuming::tell, None);
-    add::<A>(suite, "memory_is_bounded_while_kafka_takes_nothing", backpressure::tell, None);
-    add::<A>(
-        suite,
-        "credentials_that_are_refused_are_named",
-        credentials::tell,
-        A::WITHOUT_CREDENTIALS,
-    );
+    let named = |promise: &str| format!("{}::{promise}", A::NAME);
+    if let Some(why) = A::obstacle() {
+        return suite.skip(PROMISES.map(named), &format!("{}: {why}", A::NAME));
+    }
+    let [kills, resuming, backpressure, credentials] = PROMISES.map(named);
+    add::<A>(suite, kills, kills::tell);
+    add::<A>(suite, resuming, resuming::tell);
+    add::<A>(suite, backpressure, backpressure::tell);
+    match A::WITHOUT_CREDENTIALS {
+        Some(why) => suite.skip([credentials], &format!("{}: {why}", A::NAME)),
+        None => add::<A>(suite, credentials, credentials::tell),
+    }
 }
 
 fn add<A: Application>(
     suite: &mut Suite,
-    promise: &str,
+    name: String,
     tell: impl AsyncFnOnce(&mut World<A>) + Send + 'static,
-    does_not_apply: Option<&'static str>,
 ) {
-    let name = format!("{}::{promise}", A::NAME);
-    if let Some(why) = does_not_apply.map(str::to_owned).or_else(A::obstacle) {
-        return suite.skip([name], &format!("{}: {why}", A::NAME));
-    }
     suite.case(name, move || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
