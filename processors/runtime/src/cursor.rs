@@ -1,5 +1,6 @@
 //! The cursor of a source that must run once: written in one transaction with the events before it.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -70,14 +71,19 @@ impl Cursor {
         })
     }
 
-    /// Writes records, the cursor behind them the last, in one transaction.
+    /// Writes records, the cursor behind them the last, in one transaction, no two of these runs of
+    /// them in one batch.
     ///
     /// # Errors
     /// Nothing of it can be seen, unless its outcome is unknown. What was written stands in the cursor
     /// that the next start reads.
-    pub async fn write(&self, records: Arc<Vec<Record>>) -> Result<Vec<Placed>, Unwritten> {
+    pub async fn write(
+        &self,
+        records: Arc<Vec<Record>>,
+        runs: Vec<Range<usize>>,
+    ) -> Result<Vec<Placed>, Unwritten> {
         let transactions = Arc::clone(&self.transactions);
-        let written = blocking(move || Ok(transactions.write(&records))).await;
+        let written = blocking(move || Ok(transactions.write(&records, &runs))).await;
         written.unwrap_or_else(|fault| Err(fault.into()))
     }
 }

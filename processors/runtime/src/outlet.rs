@@ -110,17 +110,29 @@ impl TopicOutlet {
     /// Writes records, the last of them a cursor, in one transaction. What is too large for the topic
     /// is a dead letter in it; what is too large for that too makes the source wait: nothing is cut.
     async fn write_whole(&self, own: &Cursor, records: Vec<Record>) -> Result<Written, Fault> {
-        let (mut records, mut buried) = (Arc::new(records), BTreeMap::new());
+        let (whole, mut buried) = (0..records.len(), BTreeMap::new());
+        let (mut records, mut runs) = (Arc::new(records), vec![whole.clone()]);
+        let mut cut = false;
         loop {
-            let Unwritten { too_large, fault } = match own.write(Arc::clone(&records)).await {
-                Ok(mut placed) => {
-                    placed.pop();
-                    return Ok(Written { placed, buried });
-                }
-                Err(unwritten) => unwritten,
-            };
-            let refused = too_large.and_then(|index| Some((index, records.get(index)?)));
-            let Some((index, record)) = refused else { return Err(fault) };
+            let Unwritten { too_large, fault } =
+                match own.write(Arc::clone(&records), runs.clone()).await {
+                    Ok(mut placed) => {
+                        placed.pop();
+                        return Ok(Written { placed, buried });
+                    }
+                    Err(unwritten) => unwritten,
+                };
+            let Some(run) = too_large else { return Err(fault) };
+            if run.len() > 1 {
+                runs = match cut {
+                    false => self.limits.runs(&records).await,
+                    true => whole.clone().map(|index| index..index + 1).collect(),
+                };
+                cut = true;
+                continue;
+            }
+            let index = run.start;
+            let Some(record) = records.get(index) else { return Err(fault) };
             let said = self.limits.refused(record).await;
             let fault = said.fault();
             match buried.get(&index) {

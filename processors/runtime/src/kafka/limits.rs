@@ -1,4 +1,7 @@
-//! Why brokers refuse a record for its size.
+//! Why brokers refuse a record for its size, and how many fit one batch.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 
 use super::admin::Admin;
 use super::cluster::Cluster;
@@ -39,6 +42,32 @@ impl Limits {
         };
         let limit = self.largest(&record.topic).await;
         Refused { what, size, topic: record.topic.to_string(), limit }
+    }
+
+    /// Runs of records that each fit one batch; what does not fit one, and what may not, is alone.
+    pub async fn runs(&self, records: &[Record]) -> Vec<Range<usize>> {
+        let topics: BTreeSet<&str> = records.iter().map(|record| &*record.topic).collect();
+        let mut limits = HashMap::new();
+        for topic in topics {
+            limits.insert(topic, self.largest(topic).await.unwrap_or_default());
+        }
+        let (mut runs, mut filled) = (Vec::<Range<usize>>::new(), 0);
+        for (index, record) in records.iter().enumerate() {
+            let size = record.bytes_with_headers() + AROUND;
+            let limit = limits.get(&*record.topic).copied().unwrap_or_default();
+            let same = |run: &Range<usize>| {
+                records.get(run.start).is_some_and(|first| first.topic == record.topic)
+            };
+            match runs.last_mut() {
+                Some(run) if filled + size <= limit && same(run) => run.end = index + 1,
+                _ => {
+                    runs.push(index..index + 1);
+                    filled = 0;
+                }
+            }
+            filled += size;
+        }
+        runs
     }
 
     async fn largest(&self, topic: &str) -> Option<usize> {

@@ -74,8 +74,8 @@ impl Receipt {
 /// Why records were not written.
 #[derive(Debug)]
 pub struct Unwritten {
-    /// The record that no broker takes for its size, if one is the cause.
-    pub too_large: Option<usize>,
+    /// The run of records that was too large, if one is the cause.
+    pub too_large: Option<Range<usize>>,
     /// What Kafka said.
     pub fault: Fault,
 }
@@ -181,69 +181,52 @@ impl Transactions {
         false
     }
 
-    /// Writes records in a transaction of their own: all are seen, or none. Brokers refuse a batch as
-    /// a whole when it is too large: it is tried again in halves, so that each record passes that can.
-    /// Blocks.
+    /// Writes records in a transaction of their own: all are seen, or none. No two of these runs of
+    /// records share a batch, which brokers take or refuse as a whole. Blocks.
     ///
     /// # Errors
     /// None of it is seen, unless the outcome is unknown. When another producer of the same id has
     /// begun since, or the outcome is unknown, nothing more is written: open another.
-    pub fn write(&self, records: &[Record]) -> Result<Vec<Placed>, Unwritten> {
+    pub fn write(
+        &self,
+        records: &[Record],
+        runs: &[Range<usize>],
+    ) -> Result<Vec<Placed>, Unwritten> {
         let busy = || Fault::remote("transaction_busy", format!("Still writing as {}.", self.id));
-        let shut = self.shut().ok_or_else(busy).map_err(Unwritten::from)?;
-        let mut runs = vec![0..records.len()];
-        loop {
-            let (refused, fault) = match self.write_runs(&shut, records, &runs) {
-                Ok(placed) => return Ok(placed),
-                Err((Some(refused), fault)) => (refused, fault),
-                Err((None, fault)) => return Err(fault.into()),
-            };
-            // What was refused leaves a gap in the producer's sequence, which brokers refuse in turn.
-            self.close();
-            self.begin(&shut)?;
-            let run = runs.get(refused).cloned().unwrap_or_default();
-            if run.len() < 2 {
-                return Err(Unwritten { too_large: Some(run.start), fault });
+        let shut = self.shut().ok_or_else(busy)?;
+        let receipts: Vec<_> = records.iter().map(|_| Arc::new(Receipt::default())).collect();
+        for run in runs {
+            let (records, receipts) = (records.get(run.clone()), receipts.get(run.clone()));
+            let (Some(records), Some(receipts)) = (records, receipts) else { continue };
+            let Err(fault) = self.write_run(&shut, records, receipts) else { continue };
+            return Err(self.undo(&shut, run, fault));
+        }
+        match self.commit(&shut, None, || ()) {
+            Ok(()) => {
+                Ok(receipts.iter().map(|receipt| receipt.placed()).collect::<Result<_, _>>()?)
             }
-            let middle = run.start + run.len() / 2;
-            runs.splice(refused..=refused, [run.start..middle, middle..run.end]);
+            Err(Failure::Abort(fault)) => Err(self.undo(&shut, &(0..0), fault)),
+            Err(Failure::Lost(fault)) => {
+                self.close();
+                Err(fault.into())
+            }
         }
     }
 
-    /// Writes these runs of records one after another, no two in one batch; which of them was too
-    /// large, if one was.
-    fn write_runs(
-        &self,
-        shut: &Shut,
-        records: &[Record],
-        runs: &[Range<usize>],
-    ) -> Result<Vec<Placed>, (Option<usize>, Fault)> {
-        let receipts: Vec<_> = records.iter().map(|_| Arc::new(Receipt::default())).collect();
-        let written = runs.iter().enumerate().try_for_each(|(index, run)| {
-            let (records, receipts) = (&records[run.clone()], &receipts[run.clone()]);
-            self.write_run(shut, records, receipts).map_err(|fault| {
-                let too_large = fault.cause == TOO_LARGE;
-                (too_large.then_some(index), Failure::Abort(fault))
-            })
-        });
-        let ended = written
-            .and_then(|()| self.commit(shut, None, || ()).map_err(|failure| (None, failure)));
-        match ended {
-            Ok(()) => {
-                let placed = receipts.iter().map(|receipt| receipt.placed());
-                placed.collect::<Result<_, _>>().map_err(|fault| (None, fault))
-            }
-            Err((None, Failure::Abort(fault))) => {
-                if self.abort(shut, || ()).is_err() {
-                    self.close();
-                }
-                Err((None, fault))
-            }
-            Err((Some(refused), Failure::Abort(fault))) => Err((Some(refused), fault)),
-            Err((_, Failure::Lost(fault))) => {
+    /// Undoes a transaction in which a run of records was refused, and begins the next.
+    fn undo(&self, shut: &Shut, run: &Range<usize>, fault: Fault) -> Unwritten {
+        if fault.cause != TOO_LARGE {
+            if self.abort(shut, || ()).is_err() {
                 self.close();
-                Err((None, fault))
             }
+            return fault.into();
+        }
+        // What was refused leaves a gap in the producer's sequence, which brokers refuse in turn: a new
+        // producer begins.
+        self.close();
+        match self.begin(shut) {
+            Ok(()) => Unwritten { too_large: Some(run.clone()), fault },
+            Err(fault) => fault.into(),
         }
     }
 
