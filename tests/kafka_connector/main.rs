@@ -78,7 +78,7 @@ impl Application {
 
     fn order(&self, customer: usize, number: usize) {
         let (id, key) = (format!("C-{customer}/{number:04}"), format!("C-{customer}"));
-        self.write(&id, &key, &order(&id, &key).to_string());
+        self.write(&id, &key, order(&id, &key).to_string());
     }
 
     fn flush(&self) {

@@ -1,6 +1,7 @@
 //! What stands behind a source's publisher: its topic in Kafka.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -147,8 +148,21 @@ impl TopicOutlet {
                 *record = letter;
             }
             buried.insert(index, said);
+            letters_last(&mut runs, &buried);
         }
     }
+}
+
+/// Puts dead letters behind the events, so that none is written before all of these are, the largest
+/// first: one that is refused comes before the others. (What is undone still counts in its topic.) The
+/// cursor stays the last.
+fn letters_last(runs: &mut Vec<Range<usize>>, buried: &BTreeMap<usize, Refused>) {
+    let cursor = runs.pop();
+    runs.retain(|run| !buried.contains_key(&run.start));
+    let mut letters: Vec<_> = buried.iter().collect();
+    letters.sort_by_key(|(_, said)| std::cmp::Reverse(said.size()));
+    runs.extend(letters.into_iter().map(|(index, _)| *index..index + 1));
+    runs.extend(cursor);
 }
 
 #[async_trait]

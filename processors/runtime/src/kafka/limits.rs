@@ -77,6 +77,11 @@ impl Limits {
 }
 
 impl Refused {
+    /// How large it is, in bytes.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
     /// Whether the topic takes it when it comes alone: it was refused with others of its batch, or the
     /// limit has been raised since.
     pub fn fits(&self) -> bool {
