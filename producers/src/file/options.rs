@@ -133,7 +133,7 @@ pub enum Then {
     Leave,
     /// It goes.
     Delete,
-    /// It moves into this folder, from the pipeline file's own folder.
+    /// It moves into this folder: from the pipeline file's own, in a bucket from the connection's.
     Archive(PathBuf),
 }
 
