@@ -64,7 +64,7 @@ impl Bucket {
     }
 }
 
-fn find<'e, E: std::error::Error + 'static>(error: &'e Error) -> Option<&'e E> {
+fn find<E: std::error::Error + 'static>(error: &Error) -> Option<&E> {
     chain(error).find_map(|error| error.downcast_ref())
 }
 
