@@ -92,7 +92,9 @@ impl Application for Tryton {
         let mut all =
             counted(self.sales.iter().map(id).collect::<Vec<_>>().iter().map(String::as_str));
         let open = self.sales.iter().filter(|sale| sale["state"] != "processing");
-        open.for_each(|sale| drop(all.remove(&id(sale))));
+        for sale in open {
+            all.remove(&id(sale));
+        }
         all
     }
 

@@ -1,5 +1,6 @@
 //! The HTTP server of webhooks: axum's, but that each connection is read in small pieces.
 
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -27,12 +28,19 @@ pub async fn serve(socket: TcpListener, router: Router, mut closing: watch::Rece
         };
         match accepted {
             Ok((stream, _)) => drop(tokio::spawn(connection(stream, router.clone(), held.clone()))),
+            Err(error) if is_of_one(&error) => {}
             Err(error) => {
                 tracing::debug!(%error, "a connection was not taken");
                 sleep(FULL).await;
             }
         }
     }
+}
+
+/// Whether the caller has gone: the next one can be taken.
+fn is_of_one(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 async fn connection(stream: TcpStream, router: Router, mut closing: watch::Receiver<()>) {
