@@ -1,5 +1,5 @@
 //! What an expression cannot say is said by a program beside Passerelle: `docs/examples/own-code`.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 #[path = "endtoend/mod.rs"]
 mod endtoend;

@@ -22,6 +22,8 @@ pub async fn tell<A: Application>(world: &mut World<A>) {
     world.gate.hold(Answer::Written(A::TOPIC));
     world.start("one");
     world.held().await;
+    // One that starts reads what is in Kafka.
+    world.all_started().await;
     world.gate.shut(true);
     world.application.goes_on().await;
     world.process().assert_alive();

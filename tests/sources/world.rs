@@ -87,6 +87,15 @@ impl<A: Application> World<A> {
         .await;
     }
 
+    /// Waits until no route is starting any more.
+    pub async fn all_started(&self) {
+        until("every route has started", async || {
+            let routes = self.folder().operators().routes().await;
+            routes.values().all(|route| route["state"] != "starting").then_some(())
+        })
+        .await;
+    }
+
     /// The folder of the instance that was started last.
     pub fn folder(&self) -> &Folder {
         &self.folders[self.instance]

@@ -37,8 +37,7 @@ struct Families {
     in_flight: IntGaugeVec,
     concurrency: IntGaugeVec,
     state: IntGaugeVec,
-    snapshot_rows: IntGaugeVec,
-    snapshot_rows_expected: IntGaugeVec,
+    snapshots: Snapshots,
     latency: HistogramVec,
     age: HistogramVec,
 }
@@ -192,16 +191,7 @@ impl Families {
                 "1 for the state that the route is in.",
                 &["pipeline", "route", "state"],
             )?,
-            snapshot_rows: gauge(
-                "passerelle_snapshot_rows",
-                "Rows read of a table as it was before the source began.",
-                &["pipeline", "route", "table"],
-            )?,
-            snapshot_rows_expected: gauge(
-                "passerelle_snapshot_rows_expected",
-                "How many there are, as the database estimates.",
-                &["pipeline", "route", "table"],
-            )?,
+            snapshots: Snapshots::new(&registry)?,
             latency: histogram(
                 "passerelle_latency_seconds",
                 "From the receipt by Passerelle to the target's answer.",
@@ -212,6 +202,42 @@ impl Families {
             )?,
             registry,
         })
+    }
+}
+
+/// How far the tables of sources are read.
+struct Snapshots {
+    rows: IntGaugeVec,
+    expected: IntGaugeVec,
+}
+
+impl Snapshots {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let gauge = |name: &str, help: &str| {
+            let labels = ["pipeline", "route", "table"];
+            added(registry, IntGaugeVec::new(Opts::new(name, help), &labels)?)
+        };
+        Ok(Self {
+            rows: gauge(
+                "passerelle_snapshot_rows",
+                "Rows read of a table as it was before the source began.",
+            )?,
+            expected: gauge(
+                "passerelle_snapshot_rows_expected",
+                "How many there are, as the database estimates.",
+            )?,
+        })
+    }
+
+    fn note(&self, [pipeline, route]: &[String; 2], progress: &Progress) {
+        let labels = [pipeline.as_str(), route, &progress.table];
+        let set = |gauge: &IntGaugeVec, rows: u64| {
+            gauge.with_label_values(&labels).set(i64::try_from(rows).unwrap_or(i64::MAX));
+        };
+        set(&self.rows, progress.rows);
+        if let Some(about) = progress.about {
+            set(&self.expected, about);
+        }
     }
 }
 
@@ -286,15 +312,7 @@ impl RouteMetrics {
 
     /// Notes how far a source has come with the rows of a table.
     pub fn progressed(&self, progress: &Progress) {
-        let [pipeline, route] = &self.labels;
-        let labels = [pipeline.as_str(), route, &progress.table];
-        let gauge = |gauge: &IntGaugeVec, rows: u64| {
-            gauge.with_label_values(&labels).set(i64::try_from(rows).unwrap_or(i64::MAX));
-        };
-        gauge(&self.families.snapshot_rows, progress.rows);
-        if let Some(about) = progress.about {
-            gauge(&self.families.snapshot_rows_expected, about);
-        }
+        self.families.snapshots.note(&self.labels, progress);
     }
 
     /// Notes the state that the route is in.

@@ -189,6 +189,10 @@ impl Inside {
     }
 
     fn create_one(&mut self, model: &str, record: Json) -> Outcome {
+        if let Some(name) = record.as_object().unwrap().keys().find(|name| name.starts_with("no_"))
+        {
+            return Err(Thrown::Key(name.clone()));
+        }
         match model {
             "party.party" if self.has(model, &[("code", &record["code"])]) => {
                 return Err(Thrown::User("The code on party must be unique.".to_owned()));

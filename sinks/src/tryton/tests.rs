@@ -1,7 +1,7 @@
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::{Domain, Headers, Retry};
 use serde_json::json;
@@ -82,8 +82,20 @@ impl Erp {
         self.sink(json!({})).erp.search(model, &domain, fields, 100).await.unwrap()
     }
 
-    /// The one sale of an order: its state and its total's text.
+    /// The one sale of an order: its state and its total's text. What is confirmed the ERP processes by
+    /// itself, soon after.
     pub(super) async fn sale(&self, order: &Order) -> (String, String) {
+        for _ in 0..100 {
+            let sale = self.sale_now(order).await;
+            if sale.0 != "confirmed" {
+                return sale;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        self.sale_now(order).await
+    }
+
+    async fn sale_now(&self, order: &Order) -> (String, String) {
         let found = self.all("sale.sale", json!([["web_id", "=", order.web_id]]), &FIELDS).await;
         assert_eq!(found.len(), 1, "{} has {} sales", order.web_id, found.len());
         let text = |json: &Json| json.as_str().unwrap().to_owned();
