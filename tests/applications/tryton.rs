@@ -24,7 +24,8 @@ processors:
       }
 "#;
 
-const FIELDS: [&str; 11] = [
+/// Of all its models: more than one of them has.
+const FIELDS: [&str; 26] = [
     "company",
     "currency",
     "invoice_address",
@@ -36,6 +37,21 @@ const FIELDS: [&str; 11] = [
     "shipment_address",
     "web_id",
     "web_shop",
+    "state",
+    "total_amount",
+    "untaxed_amount",
+    "product",
+    "unit",
+    "quantity",
+    "unit_price",
+    "name",
+    "code",
+    "addresses",
+    "contact_mechanisms",
+    "street",
+    "city",
+    "postal_code",
+    "country",
 ];
 
 #[derive(Default)]
