@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::KafkaResult;
 use rdkafka::types::RDKafkaRespErr;
@@ -26,6 +26,11 @@ pub const OWNERS_TOPIC: &str = "passerelle.owners";
 
 /// How long a poll may block: a question waits for it.
 const POLL: Duration = Duration::from_millis(50);
+
+/// How long until a member that librdkafka gave up is replaced. A break in the way to the brokers can
+/// make a static member meet its own earlier request, and be refused for ever as another of its name;
+/// where there is another, the two must not throw each other out again and again.
+const ANEW: Duration = Duration::from_secs(5);
 
 /// Whose a source is, as the group has said last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,24 +65,18 @@ impl Ownership {
     ) -> Result<Self, Fault> {
         let doing = format!("joining group {group}");
         let (sender, owner) = watch::channel(Owner::Unknown);
-        let context = Context { route: Arc::clone(route), owner: sender };
-        let client: Client =
-            BaseConsumer::from_config_and_context(&cluster.member(group, instance), context)
-                .map_err(|error| fault(&doing, &error))?;
-        client.subscribe(&[OWNERS_TOPIC]).map_err(|error| fault(&doing, &error))?;
+        let seat = Seat {
+            settings: cluster.member(group, instance),
+            doing: doing.clone(),
+            route: Arc::clone(route),
+            owner: sender,
+        };
+        let client = seat.take()?;
         let (questions, asked) = mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
         let stopping = Arc::clone(&stop);
-        let spawned = thread::Builder::new().name(format!("own {route}")).spawn(move || {
-            while !stopping.load(Ordering::Acquire) {
-                // Nothing is read: the partition is paused. Errors pass by themselves.
-                drop(client.poll(POLL));
-                while let Ok(question) = asked.try_recv() {
-                    // Nobody waits any more when the source has been stopped.
-                    drop(Question::send(question, confirm(&client)));
-                }
-            }
-        });
+        let hold = move || seat.hold(client, &asked, &stopping);
+        let spawned = thread::Builder::new().name(format!("own {route}")).spawn(hold);
         spawned
             .map_err(|error| Fault::internal("thread", format!("No thread, {doing}: {error}.")))?;
         Ok(Self { owner, questions, stop })
@@ -108,6 +107,46 @@ impl Drop for Ownership {
 }
 
 type Client = BaseConsumer<Context>;
+
+/// A place in the group.
+struct Seat {
+    settings: ClientConfig,
+    doing: String,
+    route: Arc<str>,
+    owner: watch::Sender<Owner>,
+}
+
+impl Seat {
+    fn take(&self) -> Result<Client, Fault> {
+        let failed = |error| fault(&self.doing, &error);
+        let context = Context { route: Arc::clone(&self.route), owner: self.owner.clone() };
+        let client: Client =
+            BaseConsumer::from_config_and_context(&self.settings, context).map_err(failed)?;
+        client.subscribe(&[OWNERS_TOPIC]).map_err(failed)?;
+        Ok(client)
+    }
+
+    /// Is a member until it is told to stop.
+    fn hold(&self, mut client: Client, asked: &mpsc::Receiver<Question>, stopping: &AtomicBool) {
+        while !stopping.load(Ordering::Acquire) {
+            // Nothing is read: the partition is paused. Errors pass by themselves, but for fatal ones.
+            drop(client.poll(POLL));
+            while let Ok(question) = asked.try_recv() {
+                // Nobody waits any more when the source has been stopped.
+                drop(Question::send(question, confirm(&client)));
+            }
+            if let Some((_, why)) = client.client().fatal_error() {
+                tracing::warn!(route = &*self.route, why, "joins the group of its owners anew");
+                self.owner.send_replace(Owner::Unknown);
+                thread::sleep(ANEW);
+                match self.take() {
+                    Ok(taken) => client = taken,
+                    Err(fault) => tracing::warn!(route = &*self.route, %fault, "it is tried again"),
+                }
+            }
+        }
+    }
+}
 
 struct Context {
     route: Arc<str>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use engine::kafka::{Cluster, OWNERS_TOPIC};
@@ -12,6 +12,7 @@ use engine::runtime::{Plan, SourceRoute};
 use engine::state::State;
 use engine::{Draft, Event, Fault, Publisher, Shutdown, Source};
 use futures::executor::block_on;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use schemas::registry::{Registry, RegistryConfig};
 
 use crate::world::{World, thing, until, waits_for};
@@ -126,6 +127,42 @@ async fn a_source_that_must_run_once_goes_on_at_its_cursor_in_another_instance()
     first.shutdown().await;
     until("more", || (notes.written("second") > 20).then_some(())).await;
     second.shutdown().await;
+    assert_each_once_in_order(&world.read(&world.topic("in")).await);
+}
+
+/// Is a member of the source's group under this name for a while; its session then ends by itself.
+fn take_the_name(world: &World, name: &str) {
+    let group = format!("passerelle.{}.counting", world.pipeline);
+    let member: BaseConsumer = rdkafka::ClientConfig::new()
+        .set("bootstrap.servers", &world.cluster.brokers)
+        .set("group.id", group)
+        .set("group.instance.id", name)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", "6000")
+        .create()
+        .unwrap();
+    member.subscribe(&[OWNERS_TOPIC]).unwrap();
+    let until = Instant::now() + Duration::from_secs(8);
+    while Instant::now() < until {
+        drop(member.poll(Duration::from_millis(100)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_refused_as_another_of_its_name_comes_back() {
+    let world = World::new("owners-name").await;
+    let directory = tempfile::tempdir().unwrap();
+    let notes = Notes(directory.path().join("notes"));
+    let mut plan = plan(&world, "first", &notes);
+    plan.instance = Some("pod-0".to_owned());
+    let first = world.run(plan).await;
+    world.until_state(&first, "counting", |state| *state == State::Running).await;
+    until("the source begins", || (notes.of("began").len() == 1).then_some(())).await;
+    tokio::task::block_in_place(|| take_the_name(&world, "pod-0"));
+    until("the source begins again", || (notes.of("began").len() > 1).then_some(())).await;
+    let written = notes.written("first");
+    until("it goes on", || (notes.written("first") > written + 20).then_some(())).await;
+    first.shutdown().await;
     assert_each_once_in_order(&world.read(&world.topic("in")).await);
 }
 
