@@ -3,16 +3,16 @@
 
 use bigdecimal::BigDecimal;
 use chrono::NaiveDate;
-use engine::{Delivery, Event, Fault};
+use engine::{Event, Fault};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::TrytonSink;
+use super::booked::Booked;
 use super::erp::Erp;
 use super::failure::halved;
-use super::options::{CheckTotal, Goal};
+use super::options::Goal;
 use super::parties::{self, Asked};
-use super::references::unreadable;
 use super::rest::{self, Id};
 use super::rpc::Rpc;
 use super::sale::{Line, Party};
@@ -45,14 +45,6 @@ impl Told for Invoice {
     fn ids(&self) -> Vec<(&'static str, &str)> {
         vec![("id", &self.id), ("party.code", &self.party.code)]
     }
-}
-
-/// An invoice in the ERP.
-pub(super) struct Booked {
-    id: Id,
-    state: String,
-    total: Option<BigDecimal>,
-    already_there: bool,
 }
 
 type InvoiceTask<'e> = Task<'e, Invoice, Booked>;
@@ -112,19 +104,7 @@ impl TrytonSink {
     }
 
     fn invoice(&self, record: &Json, already_there: bool) -> Result<Booked, Fault> {
-        let unreadable = || unreadable("the invoice");
-        let total = match self.options.check_total {
-            CheckTotal::No => None,
-            CheckTotal::TotalAmount => Some(&record["total_amount"]),
-            CheckTotal::UntaxedAmount => Some(&record["untaxed_amount"]),
-        };
-        let read = |total| rest::read_decimal(total).ok_or_else(unreadable);
-        Ok(Booked {
-            id: rest::id(record).ok_or_else(unreadable)?,
-            state: record["state"].as_str().ok_or_else(unreadable)?.to_owned(),
-            total: total.map(read).transpose()?,
-            already_there,
-        })
+        Booked::read("invoice", record, self.options.check_total, already_there)
     }
 
     async fn create_invoices(
@@ -220,13 +200,15 @@ impl TrytonSink {
         for (at, task) in turn.iter_mut().enumerate().filter(|(_, task)| task.is_open()) {
             let Some(there) = &task.there else { continue };
             let is_open = matches!(there.state.as_str(), "draft" | "validated");
-            if let Err(fault) = check_total(&task.told, there) {
+            if let Err(fault) =
+                there.check_total(&task.told.id, &task.told.total, &task.told.currency)
+            {
                 task.end = Some(Err(fault));
             } else if is_open && self.options.state == Some(Goal::Posted) {
                 places.push(at);
                 ids.push(there.id);
             } else {
-                task.end = Some(Ok(delivered(there)));
+                task.end = Some(Ok(there.delivered()));
             }
         }
         let (erp, at_once) = (&Erp::Rpc(rpc.clone()), self.options.batch.min(POSTED_AT_ONCE));
@@ -239,34 +221,8 @@ impl TrytonSink {
             let already_there = task.there.as_ref().is_some_and(|there| there.already_there);
             let posted = posted.map_err(Fault::from);
             let now = posted.and_then(|record| self.invoice(&record, already_there));
-            task.end = Some(now.map(|there| delivered(&there)));
+            task.end = Some(now.map(|there| there.delivered()));
         }
         Ok(())
-    }
-}
-
-fn delivered(there: &Booked) -> Delivery {
-    let answer = format!("invoice {} {}", there.id, there.state);
-    Delivery { answer, already_there: there.already_there }
-}
-
-/// Money that differs is not booked: the invoice stays as it is for a person to look at.
-fn check_total(told: &Invoice, there: &Booked) -> Result<(), Fault> {
-    let differs = there.total.as_ref().filter(|total| **total != told.total);
-    match differs.filter(|_| there.state != "cancelled") {
-        Some(total) => {
-            let message = format!(
-                "The invoice {} ({}) comes to {total} {currency} in the ERP and to {} {currency} in the \
-                 event; it is left there as {}. Mend its prices or taxes in the ERP, or the sink's \
-                 `check_total`, then retry.",
-                there.id,
-                told.id,
-                told.total,
-                there.state,
-                currency = told.currency
-            );
-            Err(Fault::data("tryton_total", message))
-        }
-        None => Ok(()),
     }
 }

@@ -9,6 +9,7 @@
 //! JSON-RPC, where many records go in one transaction: all of them or none. A batch that is refused is
 //! halved until the bad record stands alone.
 
+mod booked;
 mod contract;
 mod coverage;
 mod erp;

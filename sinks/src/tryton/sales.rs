@@ -3,16 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bigdecimal::BigDecimal;
 use engine::event::REPLAY;
-use engine::{Delivery, Event, Fault};
+use engine::{Event, Fault};
 use serde_json::{Value as Json, json};
 
 use super::TrytonSink;
+use super::booked::Booked;
 use super::failure::{Failure, halved};
-use super::options::{CheckTotal, Goal};
+use super::options::Goal;
 use super::parties::{self, Asked, Buyer};
-use super::references::{Shop, unreadable};
+use super::references::Shop;
 use super::rest::{self, Id};
 use super::sale::Sale;
 use super::task::{Outcome, Task, Tasks};
@@ -28,16 +28,6 @@ const MOST_STEPS: usize = 6;
 /// How many sales one button is pressed for: an ERP takes 0.3 to 0.6 s to confirm one, and a call is
 /// to end before the connection's time-out.
 const PRESSED_AT_ONCE: usize = 10;
-
-/// A sale in the ERP.
-#[derive(Debug)]
-pub(super) struct Booked {
-    id: Id,
-    state: String,
-    total: Option<BigDecimal>,
-    /// Whether it was there before this delivery.
-    already_there: bool,
-}
 
 type SaleTask<'e> = Task<'e, Sale, Booked>;
 
@@ -101,19 +91,7 @@ impl TrytonSink {
     }
 
     fn booked(&self, record: &Json, already_there: bool) -> Result<Booked, Fault> {
-        let unreadable = || unreadable("the sale");
-        let total = match self.options.check_total {
-            CheckTotal::No => None,
-            CheckTotal::TotalAmount => Some(&record["total_amount"]),
-            CheckTotal::UntaxedAmount => Some(&record["untaxed_amount"]),
-        };
-        let read = |total| rest::read_decimal(total).ok_or_else(unreadable);
-        Ok(Booked {
-            id: rest::id(record).ok_or_else(unreadable)?,
-            state: record["state"].as_str().ok_or_else(unreadable)?.to_owned(),
-            total: total.map(read).transpose()?,
-            already_there,
-        })
+        Booked::read("sale", record, self.options.check_total, already_there)
     }
 
     /// Creates those that are not there, or finds one when the ERP says that it cannot be created:
@@ -215,18 +193,12 @@ impl TrytonSink {
     fn check(&self, tasks: &mut [SaleTask<'_>]) {
         for task in tasks.iter_mut().filter(|task| task.is_open()) {
             let Some(at) = &task.there else { continue };
-            // A sale that somebody cancelled in the ERP was delivered before.
-            let checked = match at.state.as_str() {
-                "cancelled" => Ok(()),
-                _ => check_total(&task.told, at),
-            };
+            let Sale { web_id, total, currency, .. } = &task.told;
+            let checked = at.check_total(web_id, total, currency);
             task.end = match (checked, self.button(at)) {
                 (Err(fault), _) => Some(Err(fault)),
                 (Ok(()), Some(_)) => None,
-                (Ok(()), None) => {
-                    let answer = format!("sale {} {}", at.id, at.state);
-                    Some(Ok(Delivery { answer, already_there: at.already_there }))
-                }
+                (Ok(()), None) => Some(Ok(at.delivered())),
             };
         }
     }
@@ -294,24 +266,4 @@ fn kept_going_back(task: &SaleTask<'_>) -> Fault {
         task.told.web_id
     );
     Fault::remote("tryton_state", message)
-}
-
-/// Money that differs is not booked: the sale stays as it is for a person to look at.
-fn check_total(sale: &Sale, at: &Booked) -> Result<(), Fault> {
-    match &at.total {
-        Some(total) if *total != sale.total => {
-            let message = format!(
-                "The sale {} ({}) comes to {total} {currency} in the ERP and to {} {currency} \
-                 in the event; it is left there as {}. Mend its prices or taxes in the ERP, or \
-                 the sink's `check_total`, then retry.",
-                at.id,
-                sale.web_id,
-                sale.total,
-                at.state,
-                currency = sale.currency
-            );
-            Err(Fault::data("tryton_total", message))
-        }
-        _ => Ok(()),
-    }
 }
