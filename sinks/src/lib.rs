@@ -31,8 +31,23 @@ pub fn all() -> Vec<SinkDeclaration> {
 #[cfg(test)]
 pub(crate) mod tests {
     use engine::connector::{Setup, Shared};
+    use engine::{Event, Headers};
 
     use super::*;
+
+    /// An order as a sink gets it.
+    pub(crate) fn order(json: &str, headers: Headers) -> Event {
+        Event {
+            topic: "shop.orders".into(),
+            partition: 0,
+            offset: 7,
+            timestamp: 1,
+            key: Some("C-1".into()),
+            payload: Some("avro".into()),
+            headers,
+            value: Some(schemas::json::read_plain(json.as_bytes()).unwrap()),
+        }
+    }
 
     /// A route that reads anything.
     pub(crate) fn setup() -> Setup {

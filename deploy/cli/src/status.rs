@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use engine::publisher::Progress;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -27,14 +28,6 @@ struct Route {
     parked_keys: i64,
     open_dead_letters: Option<i64>,
     progress: Option<Progress>,
-}
-
-/// What a source reads that was there before it began.
-#[derive(Deserialize)]
-struct Progress {
-    table: String,
-    rows: u64,
-    about: Option<u64>,
 }
 
 /// What became of the files when they were last read.

@@ -121,16 +121,7 @@ fn order(json: &str) -> Event {
     let mut headers = Headers::default();
     headers.set(event::CE_ID, "evt_1");
     headers.set(event::RECEIVED, "1764000000000");
-    Event {
-        topic: "shop.orders".into(),
-        partition: 0,
-        offset: 7,
-        timestamp: 1,
-        key: Some("C-1".into()),
-        payload: Some("avro".into()),
-        headers,
-        value: Some(schemas::json::read_plain(json.as_bytes()).unwrap()),
-    }
+    crate::tests::order(json, headers)
 }
 
 fn ordinary() -> Event {
