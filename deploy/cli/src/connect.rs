@@ -4,7 +4,7 @@
 use engine::configuration::{Pipeline, Problem, Surroundings};
 use engine::connector::Shared;
 use engine::kafka::{Admin, Cluster};
-use engine::{Fault, Plan};
+use engine::{Enrichment, Fault, Plan};
 use schemas::registry::{Registry, RegistryConfig, Verdict};
 
 use crate::arguments::Check;
@@ -77,16 +77,25 @@ impl Found {
             };
             self.take((pipeline, "sources", Some(&source.name)), full(&source.name), told);
         }
-        for processor in &plan.processors {
-            for enrichment in &processor.enrichments {
-                let Some(told) = enrichment.lookup.connect().await.transpose() else { continue };
-                let what = format!("{}, look-up of `{}`", full(&processor.name), enrichment.field);
-                self.take((pipeline, "processors", Some(&processor.name)), what, told);
-            }
+        for route in &plan.processors {
+            self.look_up((pipeline, "processors", Some(&route.name)), &route.enrichments).await;
         }
-        for sink in &plan.sinks {
-            let told = sink.sink.connect().await;
-            self.take((pipeline, "sinks", Some(&sink.name)), full(&sink.name), told);
+        for route in &plan.sinks {
+            let told = route.sink.connect().await;
+            let place = (pipeline, "sinks", Some(&*route.name));
+            self.take(place, full(&route.name), told);
+            self.look_up(place, &route.awaited).await;
+        }
+    }
+
+    /// Looks at what a route looks up.
+    async fn look_up(&mut self, place: Place<'_>, all: &[Enrichment]) {
+        for one in all {
+            let Some(told) = one.lookup.connect().await.transpose() else { continue };
+            let (pipeline, _, route) = place;
+            let route = route.unwrap_or_default();
+            let what = format!("{}/{route}, look-up of `{}`", pipeline.name, one.field);
+            self.take(place, what, told);
         }
     }
 

@@ -69,10 +69,11 @@ impl Found {
         Self { keep, at_most: at_most.max(1), known: Mutex::default() }
     }
 
-    fn cell(&self, key: &str) -> Cell {
+    /// What a key leads to, forgotten if it is too old: that nothing was found, after so long.
+    fn cell(&self, key: &str, misses: Duration) -> Cell {
         let now = Moment::now();
         let fresh = |(at, value): &(Moment, Option<Value>)| {
-            let keep = if value.is_some() { self.keep } else { self.keep.min(MISS) };
+            let keep = if value.is_some() { self.keep } else { self.keep.min(misses) };
             now.since(*at) < keep
         };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,7 +119,9 @@ impl Enrichment {
         if self.lookup.holds() {
             return self.lookup.find(key).await;
         }
-        let cell = self.found.cell(&Self::text(key));
+        // Whoever waits for it asks again when it is time.
+        let misses = if self.on_miss == OnMiss::Wait { Duration::ZERO } else { MISS };
+        let cell = self.found.cell(&Self::text(key), misses);
         cell.get_or_try_init(|| self.ask(key)).await.map(|(_, value)| value.clone())
     }
 
@@ -141,6 +144,12 @@ impl Enrichment {
         })
     }
 
+    /// Says that nothing was found.
+    pub(crate) fn lack(&self, key: Option<&Value>) -> String {
+        let shown = key.map_or_else(|| "null".to_owned(), Self::text);
+        format!("Nothing was found for `{}` by `{shown}`.", self.field)
+    }
+
     /// Puts what was found into an event's value.
     ///
     /// # Errors
@@ -155,18 +164,12 @@ impl Enrichment {
         let found = match (found, self.on_miss) {
             (Some(found), _) => found,
             (None, OnMiss::Null) => Value::Null,
-            (None, other) => {
-                let shown = key.map_or_else(|| "null".to_owned(), Self::text);
-                let message = format!("Nothing was found for `{}` by `{shown}`.", self.field);
-                return Err(match (other, key) {
-                    (OnMiss::Wait, Some(_)) => {
-                        let fault = Fault::remote("not_found_yet", message);
-                        if self.lookup.holds() { fault.after(HELD) } else { fault }
-                    }
-                    // Waiting for what nobody can ask for would have no end.
-                    _ => Fault::data("not_found", message),
-                });
+            (None, OnMiss::Wait) if key.is_some() => {
+                let fault = Fault::remote("not_found_yet", self.lack(key));
+                return Err(if self.lookup.holds() { fault.after(HELD) } else { fault });
             }
+            // Waiting for what nobody can ask for would have no end.
+            (None, _) => return Err(Fault::data("not_found", self.lack(key))),
         };
         if let Some(fields) = value.as_object_mut() {
             fields.insert(self.field.as_str().into(), found);

@@ -1,5 +1,5 @@
-//! Look-ups: what a processor route asks an application, or holds in memory, before its steps, to enrich
-//! its events.
+//! Look-ups: what a route asks an application, or holds in memory: to enrich events before a
+//! processor's steps, or to know whether that is there which a sink's events wait for.
 
 mod held;
 mod topic;
@@ -14,7 +14,7 @@ use vrl::value::Kind;
 
 use crate::connector::{Built, Checked, Findings, Options, Setup, read, schema_of};
 use crate::kafka::Cluster;
-use crate::{Fault, Value, runtime};
+use crate::{Enrichment, Fault, Value, runtime};
 
 pub use held::Held;
 pub use topic::{Bounds, Topic, TopicOptions};
@@ -27,6 +27,16 @@ pub struct Around<'a> {
     pub registry: &'a Registry,
     /// The pipeline's topics.
     pub topics: &'a [runtime::Topic],
+}
+
+impl Around<'_> {
+    /// Begins to read what look-ups hold in memory.
+    ///
+    /// # Errors
+    /// One can never be read.
+    pub(crate) fn begin(&self, all: &[Enrichment]) -> Result<(), Fault> {
+        all.iter().try_for_each(|one| one.lookup.begin(self))
+    }
 }
 
 /// Finds what belongs to a key.

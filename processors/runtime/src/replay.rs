@@ -44,6 +44,8 @@ pub struct Request {
     pub registry: schemas::registry::Registry,
     /// The topic that is read, as the file declares it.
     pub topic: Topic,
+    /// The pipeline's topics.
+    pub topics: Vec<Topic>,
     /// The name in the file of the sink that delivers.
     pub into: String,
     /// Whether that sink reads the same topic itself: then what is parked of it concerns the replay.

@@ -69,6 +69,7 @@ impl<'a> Question<'a> {
             cluster: addresses::cluster(Some(pipeline), &options.address)?,
             registry: addresses::registry(pipeline, &options.address)?,
             topic,
+            topics: pipeline.declared_topics(),
             into: into.name.clone(),
             own_topic: into.common.from == route.common.from,
             from: edge(options.from.as_deref().unwrap_or("beginning"), &options.from_offset)?,

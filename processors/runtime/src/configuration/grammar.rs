@@ -68,17 +68,6 @@ impl Grammar {
                 (processor.name, described(options, processor.summary))
             })
             .collect();
-        let sinks = catalogue
-            .sinks
-            .iter()
-            .map(|sink| {
-                let options = take(&format!("sinks.{}", sink.name), &sink.options);
-                (
-                    sink.name.to_string(),
-                    merge(&common::<SinkCommon>(), &described(options, &sink.summary)),
-                )
-            })
-            .collect();
         let lookups: Vec<_> = catalogue
             .lookups
             .iter()
@@ -88,6 +77,16 @@ impl Grammar {
             })
             .collect();
         let enrichment = choice(&common::<EnrichCommon>(), "look-up", 1, lookups);
+        let mut sink = common::<SinkCommon>();
+        sink["properties"]["wait_for"]["additionalProperties"] = awaited(enrichment.clone());
+        let sinks = catalogue
+            .sinks
+            .iter()
+            .map(|declared| {
+                let options = take(&format!("sinks.{}", declared.name), &declared.options);
+                (declared.name.to_string(), merge(&sink, &described(options, &declared.summary)))
+            })
+            .collect();
         let mut processor = common::<ProcessorCommon>();
         processor["properties"]["enrich"]["additionalProperties"] = enrichment.clone();
         let mut processor = choice(&processor, "processor", usize::MAX, processors);
@@ -108,7 +107,7 @@ impl Grammar {
             source: choice(&common::<SourceCommon>(), "source", 1, sources),
             processor,
             enrichment,
-            sink: common::<SinkCommon>(),
+            sink,
             sinks,
             description: description.unwrap_or(Json::Bool(true)),
             definitions,
@@ -228,6 +227,14 @@ fn file() -> Json {
         },
         "required": ["name"],
     })
+}
+
+/// A look-up of which nothing matters but that something is found.
+fn awaited(mut lookup: Json) -> Json {
+    if let Some(properties) = lookup["properties"].as_object_mut() {
+        properties.retain(|name, _| !["on_miss", "schema"].contains(&name.as_str()));
+    }
+    lookup
 }
 
 /// A section that has some of these fields, at most `most` of them.

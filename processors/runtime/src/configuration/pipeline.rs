@@ -115,10 +115,10 @@ pub struct ProcessorSection {
     pub steps: Vec<(String, Options)>,
 }
 
-/// Something that a processor looks up.
+/// Something that is looked up.
 #[derive(Clone, PartialEq)]
 pub struct EnrichSection {
-    /// The field that events get.
+    /// The field that events get; for a sink, what it calls what it waits for.
     pub field: String,
     /// What all look-ups have.
     pub common: EnrichCommon,
@@ -145,6 +145,8 @@ pub struct SinkSection {
     pub connector: String,
     /// The options of the connection.
     pub connection: Options,
+    /// What has to be there before an event is delivered.
+    pub awaited: Vec<EnrichSection>,
     /// The connector's options in the sink itself.
     pub options: Options,
 }

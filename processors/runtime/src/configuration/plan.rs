@@ -49,7 +49,7 @@ impl Pipeline {
             registry,
             instance,
             shares: shared.get(),
-            topics: self.topics.iter().map(|(name, declared)| topic(name, declared)).collect(),
+            topics: self.declared_topics(),
             outcomes: self.outcome_policy(),
             sources: sources.collect::<Result<_, _>>()?,
             processors: processors.collect::<Result<_, _>>()?,
@@ -180,28 +180,13 @@ impl Pipeline {
         let mut setup = self.setup(&processor.name, Some(from), None, shared);
         let mut enrichments = Vec::with_capacity(processor.enrichments.len());
         for section in &processor.enrichments {
-            let EnrichSection { field, common, schema, connector, options, .. } = section;
-            let declared = catalogue.lookups.iter().find(|lookup| lookup.name == connector);
-            let declared = declared.ok_or_else(|| unknown(connector))?;
-            let by = common.by.compile(&setup).map_err(|mistakes| {
-                let mistakes = sentence(&mistakes);
-                Fault::config("enrich", format!("`by` of `{field}` is wrong: {mistakes}"))
-            })?;
-            setup.connection.clone_from(&section.connection);
-            setup.output_schema.clone_from(schema);
-            enrichments.push(Enrichment {
-                field: field.clone(),
-                by,
-                schema: schema.clone(),
-                on_miss: match common.on_miss() {
-                    OnMiss::Null => enrichment::OnMiss::Null,
-                    OnMiss::DeadLetter => enrichment::OnMiss::DeadLetter,
-                    OnMiss::Wait => enrichment::OnMiss::Wait,
-                },
-                lookup: (declared.build)(options.clone(), &setup)?,
-                found: Found::new(common.keep(), common.at_most()),
-            });
-            set_field(&mut setup.input, field, section.kind.clone());
+            let on_miss = match section.common.on_miss() {
+                OnMiss::Null => enrichment::OnMiss::Null,
+                OnMiss::DeadLetter => enrichment::OnMiss::DeadLetter,
+                OnMiss::Wait => enrichment::OnMiss::Wait,
+            };
+            enrichments.push(enrichment(section, on_miss, catalogue, &mut setup)?);
+            set_field(&mut setup.input, &section.field, section.kind.clone());
         }
         Ok(enrichments)
     }
@@ -228,6 +213,11 @@ impl Pipeline {
         catalogue.sink(name).or_else(|| own.find(|own| own.name == name))
     }
 
+    /// The topics as the file declares them.
+    pub fn declared_topics(&self) -> Vec<Topic> {
+        self.topics.iter().map(|(name, declared)| topic(name, declared)).collect()
+    }
+
     /// A topic as the file declares it.
     pub fn topic(&self, name: &str) -> Option<Topic> {
         self.topics.get(name).map(|declared| topic(name, declared))
@@ -245,17 +235,48 @@ impl Pipeline {
         catalogue: &Catalogue,
         shared: &Shared,
     ) -> Result<SinkRoute, Fault> {
-        let SinkSection { name, common, connector, connection, options } = sink;
+        let SinkSection { name, common, connector, connection, awaited, options } = sink;
         let declaration = self.connector(connector, catalogue);
         let declared = declaration.ok_or_else(|| unknown(connector))?;
-        let setup = self.setup(name, Some(from), None, shared);
+        let mut setup = self.setup(name, Some(from), None, shared);
+        let built = (declared.build)(connection.clone(), options.clone(), &setup)?;
+        let awaited = awaited
+            .iter()
+            .map(|section| enrichment(section, enrichment::OnMiss::Wait, catalogue, &mut setup));
         Ok(SinkRoute {
             name: name.clone(),
             from: from.to_owned(),
-            sink: (declared.build)(connection.clone(), options.clone(), &setup)?,
+            awaited: awaited.collect::<Result<_, _>>()?,
+            sink: built,
             options: sink_options(common),
         })
     }
+}
+
+/// Builds what is looked up for the events of a route. Opens no connection.
+fn enrichment(
+    section: &EnrichSection,
+    on_miss: enrichment::OnMiss,
+    catalogue: &Catalogue,
+    setup: &mut Setup,
+) -> Result<Enrichment, Fault> {
+    let EnrichSection { field, common, schema, connector, options, .. } = section;
+    let declared = catalogue.lookups.iter().find(|lookup| lookup.name == connector);
+    let declared = declared.ok_or_else(|| unknown(connector))?;
+    let by = common.by.compile(&*setup).map_err(|mistakes| {
+        let mistakes = sentence(&mistakes);
+        Fault::config("enrich", format!("`by` of `{field}` is wrong: {mistakes}"))
+    })?;
+    setup.connection.clone_from(&section.connection);
+    setup.output_schema.clone_from(schema);
+    Ok(Enrichment {
+        field: field.clone(),
+        by,
+        schema: schema.clone(),
+        on_miss,
+        lookup: (declared.build)(options.clone(), setup)?,
+        found: Found::new(common.keep(), common.at_most()),
+    })
 }
 
 /// The catalogue is another than the one that checked the file.

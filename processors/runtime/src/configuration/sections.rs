@@ -258,7 +258,7 @@ pub struct EnrichCommon {
     /// What becomes of an event for which nothing is found; without it, the field is null.
     pub on_miss: Option<OnMiss>,
     /// With `http`, how long what was found is used again, without it 5 minutes. That nothing was found
-    /// is remembered for ten seconds at most.
+    /// is remembered for ten seconds at most, and not where events wait for it.
     pub keep: Option<Period>,
     /// With `http`, how many keys are remembered at most, with what was found; without it 10000.
     pub at_most: Option<NonZeroU32>,
@@ -332,6 +332,11 @@ pub struct SinkCommon {
     /// How long it waits between two tries.
     #[serde(default)]
     pub backoff: Backoff,
+    /// What has to be there before an event is delivered, such as a payment's order: each under a name
+    /// of yours, looked up as with `enrich`, which has the options. Until it is found, the event waits,
+    /// and what comes after it of its key.
+    #[serde(default)]
+    pub wait_for: BTreeMap<String, serde_json::Value>,
 }
 
 impl SinkCommon {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use super::awaiting::Late;
 use super::backoff;
 use super::breaker::{Breaker, Gate};
 use super::worker::Job;
@@ -95,6 +96,8 @@ pub(super) struct Inner {
     pub(super) contract: Contract,
     /// What keeps a dead letter from being written.
     unwritten: Option<(String, Duration)>,
+    /// An event that waits for something that should be there by now.
+    pub(super) late: Option<Late>,
     /// Dead letters that are being tried again, by partition and offset.
     pub(super) retried: HashSet<(i32, i64)>,
     /// Those of them whose key was being delivered when they came.
@@ -136,6 +139,7 @@ impl Desk {
                 trouble: None,
                 contract: Contract::Unknown,
                 unwritten: None,
+                late: None,
                 retried: HashSet::new(),
                 overtaken: HashSet::new(),
             }),
@@ -331,6 +335,9 @@ impl Desk {
             inner.overtaken.remove(&place);
         }
         self.metrics.in_flight.set(count(inner.dispatcher.in_flight()));
+        if inner.late.take_if(|late| late.is(ticket)).is_some() {
+            self.show(&inner, Moment::now());
+        }
         ours
     }
 
@@ -346,11 +353,12 @@ impl Desk {
     ) -> (Verdict, Option<Event>) {
         let now = Moment::now();
         let mut inner = self.lock();
-        let passed_since = |moment| inner.last_success > Some(moment);
         let is_closed = fault.retry == Retry::Backoff && !inner.breaker.is_open();
         // Others pass: its failure says nothing about the target.
-        let fails_alone = is_closed && failing.is_some_and(|failing| passed_since(failing.last));
-        let began_before_a_success = failing.is_some_and(|failing| passed_since(failing.since));
+        let fails_alone =
+            is_closed && failing.is_some_and(|failing| inner.passed_since(failing.last));
+        let began_before_a_success =
+            failing.is_some_and(|failing| inner.passed_since(failing.since));
         let spent =
             failing.is_some_and(|failing| now.since(failing.since) >= self.options.give_up_after);
         let is_its_own = fails_alone || !inner.others_fail;
@@ -436,7 +444,7 @@ impl Desk {
                 let due = inner.dispatcher.next_due();
                 State::waiting(reason, due.map_or(Duration::ZERO, |due| due.since(now)))
             }
-            _ => State::Running,
+            _ => inner.late.as_ref().map_or(State::Running, Late::state),
         };
         self.state.set(state);
     }
@@ -444,6 +452,13 @@ impl Desk {
     pub fn wake_all(&self) {
         (0..self.options.concurrency).for_each(|_| self.wake.notify_one());
         self.wake.notify_waiters();
+    }
+}
+
+impl Inner {
+    /// Whether the target has taken an event since.
+    pub(super) fn passed_since(&self, moment: Moment) -> bool {
+        self.last_success > Some(moment)
     }
 }
 

@@ -40,6 +40,9 @@ impl Intake for Desk {
         partitions.iter().for_each(|partition| inner.dispatcher.forget(*partition));
         inner.retried.retain(|(partition, _)| !partitions.contains(partition));
         inner.breaker.unprobe();
+        if inner.late.take_if(|late| late.is_of(partitions)).is_some() {
+            self.show(&inner, Moment::now());
+        }
         drop(inner);
         self.losses.send_modify(|losses| *losses += 1);
     }

@@ -1,5 +1,6 @@
 //! Sink routes: events taken in order, delivered, tried again, given up, committed.
 
+mod awaiting;
 mod backoff;
 mod breaker;
 mod burial;
@@ -14,7 +15,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::task::JoinSet;
 
-use crate::Sink;
 use crate::codec::Decoders;
 use crate::dead_letters::{DeadLetters, Journal};
 use crate::kafka::{Consumer, Intake, Producer};
@@ -23,6 +23,7 @@ use crate::outcomes::RouteOutcomes;
 use crate::replay::Selection;
 use crate::runtime::{Break, SinkRoute, Work};
 use crate::state::StateOf;
+use crate::{Order, Sink};
 
 use desk::Contract;
 pub(crate) use desk::{Batch, Desk};
@@ -68,7 +69,9 @@ impl Delivery {
         }));
         let station = Station {
             desk: Arc::clone(&desk),
-            reads_values: sink.reads_values(),
+            reads_values: sink.reads_values() || !route.awaited.is_empty(),
+            awaited: route.awaited,
+            in_order: order == Order::Partition,
             sink,
             decoders,
             producer,

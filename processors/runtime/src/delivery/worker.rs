@@ -13,6 +13,7 @@ use crate::clock::{Moment, unix_millis};
 use crate::codec::{Decoders, Decoding};
 use crate::dead_letters::{DeadLetters, Stage};
 use crate::dispatch::{Failing, Taken, Ticket};
+use crate::enrichment::Enrichment;
 use crate::kafka::Producer;
 use crate::outcomes::{RouteOutcomes, What};
 use crate::replay::Selection;
@@ -24,6 +25,10 @@ pub(super) struct Station {
     pub desk: Arc<Desk>,
     pub sink: Arc<dyn Sink>,
     pub reads_values: bool,
+    /// What has to be there before an event is delivered.
+    pub awaited: Vec<Enrichment>,
+    /// Whether a partition's order is kept, and not only each key's.
+    pub in_order: bool,
     pub decoders: Arc<Decoders>,
     pub producer: Arc<Producer>,
     pub dead_letters: DeadLetters,
@@ -41,7 +46,7 @@ pub(super) struct Job {
     pub attempt: u32,
     /// When this attempt began, milliseconds since the Unix epoch.
     pub started: i64,
-    failing: Option<Failing>,
+    pub failing: Option<Failing>,
 }
 
 /// Works until it is aborted.
@@ -88,13 +93,16 @@ impl Station {
                 Err(fault) => self.failed(job, event, &fault, Stage::Decoding).await,
             }
         }
+        if !self.awaited.is_empty() {
+            (jobs, events) = self.awaited(jobs, events).await;
+        }
         if events.is_empty() {
             return self.desk.unprobe();
         }
         if let Some(selection) = &self.selection {
             selection.pace(events.len()).await;
         }
-        // Decoding may have waited for the registry.
+        // Decoding may have waited for the registry, and a look-up for its application.
         if !self.desk.is_alive() {
             return self.put_back(jobs, events);
         }
@@ -180,7 +188,7 @@ impl Station {
         self.outcomes.note(event, job.started, job.attempt, What::from(delivery));
     }
 
-    async fn failed(&self, job: Job, event: Event, fault: &Fault, stage: Stage) {
+    pub(super) async fn failed(&self, job: Job, event: Event, fault: &Fault, stage: Stage) {
         self.desk.metrics.failed(fault);
         let (route, attempt) = (&*self.route, job.attempt);
         match (fault.domain, fault.retry) {

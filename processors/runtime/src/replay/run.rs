@@ -16,6 +16,7 @@ use crate::delivery::{Delivery, backoff_wait};
 use crate::kafka::{
     Admin, Bounds, Committed, Consumer, Decide, End, Group, Intake, Producer, Urgency,
 };
+use crate::lookup::Around;
 use crate::metrics::Metrics;
 use crate::outcomes::{self, RouteOutcomes};
 use crate::positions::Decision;
@@ -148,6 +149,8 @@ impl Running {
         if sink.options.on_error == OnError::ParkKey {
             sink.options.on_error = OnError::DeadLetter;
         }
+        let Request { cluster, registry, topics, .. } = request;
+        Around { cluster, registry, topics }.begin(&sink.awaited)?;
         let own = request.own_topic.then(|| (state.clone(), metrics.clone()));
         let journal = Journal::follow(&request.cluster, producer, own)?;
         let producer = Arc::clone(producer);

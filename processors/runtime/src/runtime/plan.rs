@@ -123,6 +123,8 @@ pub struct SinkRoute {
     pub name: String,
     /// The topic it reads.
     pub from: String,
+    /// What has to be there before an event is delivered.
+    pub awaited: Vec<Enrichment>,
     /// The sink.
     pub sink: Box<dyn Sink>,
     /// What all sinks share.

@@ -284,6 +284,9 @@ impl Common {
         state: StateOf,
         placed: watch::Sender<bool>,
     ) {
+        if let Err(fault) = self.begin(&route.awaited) {
+            return state.set(State::stopped(fault.message));
+        }
         let metrics = self.startup.metrics.route(state.route());
         let reading = self.reading_route(&state, &route.from, route.options.start, placed);
         let decoders = self.decoders(&route.from);
@@ -345,8 +348,7 @@ impl Common {
     /// Begins to read what look-ups hold in memory.
     fn begin(&self, enrichments: &[Enrichment]) -> Result<(), Fault> {
         let Outline { cluster, registry, topics, .. } = &self.plan;
-        let around = Around { cluster, registry, topics };
-        enrichments.iter().try_for_each(|enrichment| enrichment.lookup.begin(&around))
+        Around { cluster, registry, topics }.begin(enrichments)
     }
 
     fn deduplication(&self, what: Deduplicate, state: &StateOf) -> Arc<Deduplication> {

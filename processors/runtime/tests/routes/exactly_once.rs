@@ -224,6 +224,7 @@ async fn a_sink_that_reads_transactions_catches_up_with_their_ends() {
     plan.sinks.push(engine::runtime::SinkRoute {
         name: "sink".into(),
         from: world.topic("out"),
+        awaited: Vec::new(),
         sink: Box::new(Counter),
         options: SinkOptions { start: Some(Start::Beginning), ..quick() },
     });

@@ -104,7 +104,7 @@ impl World {
     ) -> Plan {
         let mut plan = self.plan(partitions);
         let (name, from, sink) = ("sink".into(), self.topic("in"), Box::new(sink));
-        plan.sinks.push(SinkRoute { name, from, sink, options });
+        plan.sinks.push(SinkRoute { name, from, awaited: Vec::new(), sink, options });
         plan
     }
 

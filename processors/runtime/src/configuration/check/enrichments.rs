@@ -1,4 +1,4 @@
-//! What processors look up.
+//! What is looked up: what processors enrich events with, and what sinks wait for.
 
 use std::collections::BTreeMap;
 
@@ -24,15 +24,17 @@ pub(super) struct Enriched<'a> {
 }
 
 impl<'a> Checker<'a> {
-    /// The fields that a processor's events get before its steps.
-    pub(super) fn enrichments(
+    /// What a route looks up under this option: the fields that a processor's events get before its
+    /// steps, what a sink waits for.
+    pub(super) fn looked_up(
         &mut self,
+        option: &str,
         route: &'a Entry,
         shaped: &Shaped<'a>,
         connections: &BTreeMap<&'a str, Connection<'a>>,
     ) -> Vec<Enriched<'a>> {
-        let entries = route.value.get("enrich").map(Node::entries).unwrap_or_default();
-        let values = shaped.value.get("enrich");
+        let entries = route.value.get(option).map(Node::entries).unwrap_or_default();
+        let values = shaped.value.get(option);
         let mut enriched = Vec::with_capacity(entries.len());
         for entry in entries {
             let value = values.and_then(|all| all.get(&entry.name)).filter(|_| shaped.sound);

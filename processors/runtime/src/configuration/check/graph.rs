@@ -40,10 +40,12 @@ impl<'a> Checker<'a> {
 
     fn check_unused_connections(&mut self) {
         let (sources, sinks) = (self.entries("sources"), self.entries("sinks"));
-        let enrich = |route: &'a Entry| route.value.get("enrich").map(Node::entries);
-        let processors = self.entries("processors").iter();
-        let enriched = processors.filter_map(enrich).flatten();
-        let asked: Vec<_> = enriched.filter_map(|one| Self::named(&one.value, "lookup")).collect();
+        let looked_up = |section: &str, option: &'static str| {
+            let routes = self.entries(section).iter();
+            routes.filter_map(move |route| route.value.get(option).map(Node::entries)).flatten()
+        };
+        let all = looked_up("processors", "enrich").chain(looked_up("sinks", "wait_for"));
+        let asked: Vec<_> = all.filter_map(|one| Self::named(&one.value, "lookup")).collect();
         let used = |name: &str| {
             let by_source = |source: &'a Entry| Self::named(&source.value, "from") == Some(name);
             let by_sink = |sink: &'a Entry| Self::named(&sink.value, "to") == Some(name);

@@ -49,7 +49,7 @@ impl<'a> Checker<'a> {
         }
         self.check_key(entry);
         let written: Vec<&'a str> = outputs.iter().map(|(topic, _)| *topic).collect();
-        let enriched = self.enrichments(entry, &shaped, connections);
+        let enriched = self.looked_up("enrich", entry, &shaped, connections);
         self.check_code(entry, &shaped, &enriched, &steps, from, &written);
         self.written.insert(&entry.name, written.clone());
         if !shaped.sound {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
+use super::enrichments::sections;
 use super::{Checker, Connection};
 use crate::configuration::document::Entry;
 use crate::configuration::pipeline::{SinkSection, own_options};
@@ -52,6 +53,7 @@ impl<'a> Checker<'a> {
         if let Some(setup) = self.setup(&entry.name, from) {
             self.compile(&shaped.code, &Input::from(&setup));
         }
+        let awaited = self.looked_up("wait_for", entry, &shaped, connections);
         if !shaped.sound {
             return None;
         }
@@ -61,7 +63,8 @@ impl<'a> Checker<'a> {
         let connection = connection?.options.clone()?;
         self.check_sink(connector, entry, field, &connection, &options);
         let (name, connector) = (entry.name.clone(), connector.to_owned());
-        Some(SinkSection { name, common, connector, connection, options })
+        let awaited = sections(awaited)?;
+        Some(SinkSection { name, common, connector, connection, awaited, options })
     }
 
     fn check_sink(

@@ -138,9 +138,11 @@ impl Example {
     }
 
     fn looks_up(&self, connector: &str) -> bool {
-        let fields =
-            self.section("processors").filter_map(|(_, route)| route["enrich"].as_object());
-        fields.flatten().any(|(_, lookup)| lookup.get(connector).is_some())
+        let of = |section, option: &'static str| {
+            self.section(section).filter_map(move |(_, route)| route.get(option)?.as_object())
+        };
+        let all = of("processors", "enrich").chain(of("sinks", "wait_for"));
+        all.flatten().any(|(_, lookup)| lookup.get(connector).is_some())
     }
 
     /// Whether it uses a connector.
