@@ -62,12 +62,21 @@ def to_http(around, runs, events, delay, concurrency, rivals):
         return called(around, rivals, lambda url: around.machinery.start(
             "mq-bridge", [around.rivals.mq_bridge, around.kafka, text, url, f"mq-bridge-{text}-{run}"]), delay)
 
+    def bare(_run):
+        """The same calls out of memory: no topic, no order, nothing kept."""
+        port = free_port()
+        around.machinery.meter("target", "target", port, "--delay", delay, "--keys", KEYS)
+        said = around.machinery.ask("call", f"http://127.0.0.1:{port}/", "--calls", rivals, "--connections", concurrency,
+                                    "--bytes", 200, "--keys", KEYS)
+        return Run(said["rate"], 0, 0)
+
     contestants = {
         "Passerelle": passerelle,
         "Apache Camel 4.18, 4 consumers": camel,
         "Kafka Connect 4.3.1, Camel's sink, 4 tasks": connect,
         "Benthos 4.60, 4 streams": benthos,
         "mq-bridge 1.3, from JSON": mq_bridge,
+        f"a bare client of {concurrency} connections (the limit)": bare,
     }
     title = f"topic → HTTP, target of {delay} ms, order per key, {each} bytes, 4 partitions"
     return contest(around, title, contestants, runs, "calls/s")
@@ -186,10 +195,20 @@ def latency(around, runs, rate, seconds):
         said = around.machinery.ask(*words, "--seconds", seconds, "--first", at * warm)
         cpu = (contestant.cpu() - before) / said["sent"] * 1e6
         more = quantiles(said["delivered"])
+        more["answered: p99 ms"] = said["answered"]["p99"]
         more |= {} if rate else {"calls/s": at}
         run = Run(more.pop("p50 ms", 0.0), cpu, contestant.peak_mb(), more)
         run.faults += [f"{said[what]} {what}" for what in ("refused", "missing", "repeated") if said[what]]
         return run
+
+    def acknowledged(run):
+        """What an answer cannot be faster than: the same records, written by nobody's webhook."""
+        topic = f"latency-bare-{run}"
+        around.create(topic, 4)
+        schema = register(around.registry, f"{topic}-value", ORDER)
+        said = around.machinery.ask("acknowledge", around.kafka, topic, "--rate", rate, "--seconds", seconds, "--bytes", 500,
+                                    "--schema", schema, "--keys", KEYS, "--warm-up", rate * 2)["acknowledged"]
+        return Run(said["p50"], 0, 0, {"p99 ms": said["p99"], "p99.9 ms": said["p999"], "answered: p99 ms": said["p99"]})
 
     kind = f"{rate or 'half'}"
     contestants = {
@@ -197,6 +216,8 @@ def latency(around, runs, rate, seconds):
         "Apache Camel 4.18, through a topic too": lambda run: delivered(f"latency-camel-{kind}-{run}", shops.camel),
         "Node-RED 4.1.8, nothing kept": lambda run: delivered("", shops.node_red),
     }
+    if rate:
+        contestants["a bare record, written and acknowledged (the limit of an answer)"] = acknowledged
     load = f"{rate}/s" if rate else "half of its own most"
     title = f"webhook received → target called, {load}, open loop for {seconds} s, median"
     return contest(around, title, contestants, runs, "ms", less_is_better=True)

@@ -21,8 +21,13 @@ use crate::runtime::{Backoff, Break, KeyOf, OnError};
 use crate::state::{State, StateOf};
 use crate::{Domain, Emitted, Event, Fault, Headers, Retry, Value, event};
 
-/// Events whose offsets pass together, at most.
-const WINDOW: usize = 64;
+/// Events whose offsets pass together, at most: as many as are read at once. What they become is
+/// handed to the producer together, so that it goes to the brokers in few batches where much waits.
+const WINDOW: usize = 512;
+/// What they become, in bytes, ends a window early: one event may become thousands.
+const MOST_MADE: usize = 1 << 20;
+/// After so many the partition lets others have the processor.
+const TURN: usize = 64;
 /// Between tries of what the registry does not answer.
 const BACKOFF: Backoff =
     Backoff { initial: Duration::from_millis(200), max: Duration::from_secs(10) };
@@ -55,13 +60,16 @@ pub(crate) struct Output {
     pub encoding: Encoding,
 }
 
-/// An event being processed.
-struct Begun<'a> {
+/// An event and what the steps made of it.
+struct Made<'a> {
     event: &'a Event,
+    /// By which it is known when it comes again.
+    id: Option<Id>,
     /// Its value, where its outcome has to know what not to tell.
     seen: Option<Value>,
     /// Since when, milliseconds since the Unix epoch.
     started: i64,
+    records: Result<Vec<Record>, (Fault, Stage)>,
 }
 
 /// What a payload decodes to, and is enriched to; a tombstone to nothing.
@@ -127,32 +135,52 @@ impl Mill {
             let mut values = self.decode_all(chunk, decoding, state).await;
             let ids = seen.as_ref().map_or_else(Vec::new, |seen| seen.ids(chunk, &mut values));
             let values = self.enrich(chunk, values, state).await;
-            // Whoever waits for its key does so before a transaction is held up.
-            self.await_keys(chunk, ledger, decoding, state).await?;
-            let inside = match &self.transactions {
-                Some(transactions) => Some(transactions.enter().await),
-                None => None,
-            };
-            // It may be another's, or undone, by now.
-            if ledger.is_closed() {
-                break;
+            let ids = ids.into_iter().chain(std::iter::repeat(None));
+            let mut values = values.into_iter().zip(ids);
+            let mut rest = chunk;
+            while !rest.is_empty() && !ledger.is_closed() {
+                let made = self.make_some(rest, &mut values).await;
+                let (window, after) = rest.split_at(made.len());
+                self.pass_window(window, made, ledger, decoding, seen, state).await?;
+                rest = after;
             }
-            let Some(window) = ledger.open(chunk) else { continue };
-            for (at, (event, value)) in chunk.iter().zip(values).enumerate() {
-                if let Some(seen) = seen {
-                    let id = ids.get(at).copied().flatten();
-                    if self.comes_again(event, id, &value, seen, &window).await? {
-                        continue;
-                    }
-                }
-                if self.is_free(event, ledger, decoding, state).await? {
-                    self.pass(event, value, &window).await?;
-                }
-            }
-            window.close();
-            drop(inside);
             tokio::task::yield_now().await;
         }
+        Ok(())
+    }
+
+    /// Hands what events became to the producer; their offsets pass together.
+    async fn pass_window(
+        &self,
+        events: &[Event],
+        made: Vec<Made<'_>>,
+        ledger: &Arc<Ledger>,
+        decoding: &mut Decoding,
+        seen: &mut Option<Seen>,
+        state: &StateOf,
+    ) -> Result<(), Break> {
+        // Whoever waits for its key does so before a transaction is held up.
+        self.await_keys(events, ledger, decoding, state).await?;
+        let _inside = match &self.transactions {
+            Some(transactions) => Some(transactions.enter().await),
+            None => None,
+        };
+        // It may be another's, or undone, by now.
+        if ledger.is_closed() {
+            return Ok(());
+        }
+        let Some(window) = ledger.open(events) else { return Ok(()) };
+        for made in made {
+            if let Some(seen) = seen
+                && self.comes_again(&made, seen, &window).await?
+            {
+                continue;
+            }
+            if self.is_free(made.event, ledger, decoding, state).await? {
+                self.pass(made, &window).await?;
+            }
+        }
+        window.close();
         Ok(())
     }
 
@@ -176,59 +204,69 @@ impl Mill {
         values
     }
 
-    /// Processes an event and hands what comes of it to the producer.
-    async fn pass(&self, event: &Event, value: Decoded, window: &Arc<Window>) -> Result<(), Break> {
-        let mut begun = Begun { event, seen: None, started: unix_millis() };
-        let value = match value {
-            Ok(Some(value)) => value,
-            Ok(None) => return self.hand_on(&begun, self.tombstones(event), window).await,
-            Err((fault, stage)) => return self.refuse(&begun, fault, stage, window).await,
+    /// What the steps make of the first events, as far as memory allows. It depends on nothing but
+    /// them, so it is done before a transaction is held up.
+    async fn make_some<'a>(
+        &self,
+        events: &'a [Event],
+        values: &mut impl Iterator<Item = (Decoded, Option<Id>)>,
+    ) -> Vec<Made<'a>> {
+        let (mut all, mut bytes) = (Vec::with_capacity(events.len()), 0);
+        for (event, (value, id)) in events.iter().zip(values) {
+            let made = self.make(event, value, id);
+            bytes += made.records.as_ref().map_or(0, |all| all.iter().map(Record::bytes).sum());
+            all.push(made);
+            if bytes > MOST_MADE {
+                break;
+            }
+            if all.len() % TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        all
+    }
+
+    fn make<'a>(&self, event: &'a Event, value: Decoded, id: Option<Id>) -> Made<'a> {
+        let (mut seen, started) = (None, unix_millis());
+        let records = value.and_then(|value| {
+            let Some(value) = value else { return Ok(self.tombstones(event)) };
+            seen = self.outcomes.reads_values().then(|| value.clone());
+            self.process(event, value).map_err(|fault| (fault, Stage::Processing))
+        });
+        Made { event, id, seen, started, records }
+    }
+
+    /// Hands what an event became to the producer.
+    async fn pass(&self, mut made: Made<'_>, window: &Arc<Window>) -> Result<(), Break> {
+        let records = match std::mem::replace(&mut made.records, Ok(Vec::new())) {
+            Ok(records) => records,
+            Err((fault, stage)) => return self.refuse(&made, fault, stage, window).await,
         };
-        if self.outcomes.reads_values() {
-            begun.seen = Some(value.clone());
+        let what = self.what(made.event, &records);
+        for record in records {
+            self.put(record, window).await?;
         }
-        match self.process(event, value) {
-            Ok(records) => self.hand_on(&begun, records, window).await,
-            Err(fault) => self.refuse(&begun, fault, Stage::Processing, window).await,
-        }
+        self.note(&made, what);
+        Ok(())
     }
 
     /// Whether an event comes again; what is to be remembered is handed to the producer.
     async fn comes_again(
         &self,
-        event: &Event,
-        id: Option<Id>,
-        value: &Decoded,
+        made: &Made<'_>,
         seen: &mut Seen,
         window: &Arc<Window>,
     ) -> Result<bool, Break> {
         let mut records = Vec::new();
-        let again = seen.comes_again(event, id, &mut records);
+        let again = seen.comes_again(made.event, made.id, &mut records);
         let again = again.map_err(|fault| Break::Halt(fault.message))?;
         for record in records {
             self.put(record, window).await?;
         }
         if again {
-            let value = value.as_ref().ok().and_then(Option::as_ref);
-            let value = value.filter(|_| self.outcomes.reads_values()).cloned();
-            self.note(&Begun { event, seen: value, started: unix_millis() }, What::Duplicate);
+            self.note(made, What::Duplicate);
         }
         Ok(again)
-    }
-
-    /// Hands what an event became to the producer.
-    async fn hand_on(
-        &self,
-        begun: &Begun<'_>,
-        records: Vec<Record>,
-        window: &Arc<Window>,
-    ) -> Result<(), Break> {
-        let what = self.what(begun.event, &records);
-        for record in records {
-            self.put(record, window).await?;
-        }
-        self.note(begun, what);
-        Ok(())
     }
 
     /// What these records are, made of an event.
@@ -243,9 +281,9 @@ impl Mill {
         }
     }
 
-    fn note(&self, begun: &Begun<'_>, what: What) {
-        let subject = Subject::from(begun.event).with_value(begun.seen.as_ref());
-        self.outcomes.note(subject, begun.started, 1, what);
+    fn note(&self, made: &Made<'_>, what: What) {
+        let subject = Subject::from(made.event).with_value(made.seen.as_ref());
+        self.outcomes.note(subject, made.started, 1, what);
     }
 
     /// Decodes; while the schema cannot be had, the partition waits.
@@ -306,25 +344,25 @@ impl Mill {
 
     async fn refuse(
         &self,
-        begun: &Begun<'_>,
+        made: &Made<'_>,
         fault: Fault,
         stage: Stage,
         window: &Arc<Window>,
     ) -> Result<(), Break> {
-        let (route, event) = (&*self.route, begun.event);
+        let (route, event) = (&*self.route, made.event);
         match (fault.domain, self.on_error) {
             (Domain::Data, OnError::ParkKey) if event.key.is_some() => {
                 tracing::warn!(route, event = event.id(), %fault, "its key is parked");
                 window.dead_letter(&fault);
                 self.park(event, &fault, stage).await?;
-                self.note(begun, What::dead_letter(&fault));
+                self.note(made, What::dead_letter(&fault));
                 Ok(())
             }
             (Domain::Data, OnError::DeadLetter | OnError::ParkKey) => {
                 tracing::warn!(route, event = event.id(), %fault, "goes to the dead letters");
                 window.dead_letter(&fault);
                 self.put(self.dead_letters.record(event, &fault, stage), window).await?;
-                self.note(begun, What::dead_letter(&fault));
+                self.note(made, What::dead_letter(&fault));
                 Ok(())
             }
             (Domain::Remote, _) => Err(Break::Restart(fault)),

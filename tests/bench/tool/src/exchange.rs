@@ -19,7 +19,7 @@ use crate::{
     quantiles::quantiles,
 };
 
-/// The HTTP server that Passerelle's webhooks use, answering at once: what they can reach at most.
+/// An HTTP server that answers at once: what webhooks can reach at most.
 pub async fn answer(arguments: &mut Arguments) {
     let port: u16 = arguments.word().parse().unwrap();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.unwrap();
