@@ -212,7 +212,9 @@ async fn poll_parties(protocol: Protocol) {
     let run = format!("{protocol:?}-{}", std::process::id());
     let mut ids = Vec::new();
     for number in 0..25 {
-        ids.push(tryton.write(None, json!({ "name": format!("{run}-{number}") })).await);
+        // With codes of their own: two that Tryton numbers at the same moment may get the same one.
+        let name = format!("{run}-{number}");
+        ids.push(tryton.write(None, json!({ "name": name, "code": name })).await);
     }
     let folder = folder(&tryton.sections(protocol));
     let mut process = folder.run().await;
