@@ -39,6 +39,7 @@ use arguments::{Arguments, Command};
 use failure::Outcome;
 
 /// Values of events are many small pieces of memory: glibc's allocator took a quarter of a map's time.
+/// (Without huge pages: 20 MB less at rest, for a map that is slower by a fiftieth.)
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
