@@ -30,6 +30,8 @@ const STATUS_EVERY: Duration = Duration::from_secs(1);
 const ASK_EVERY: Duration = Duration::from_secs(5);
 /// A server that says nothing for so long is gone.
 const SILENCE: Duration = Duration::from_secs(60);
+/// Room for what is read at once, in bytes.
+const READ: usize = 64 << 10;
 /// Seconds from the Unix epoch to PostgreSQL's, 2000-01-01.
 pub(super) const EPOCH: i64 = 946_684_800;
 
@@ -305,6 +307,11 @@ impl<S: tokio::io::AsyncRead + Unpin> Wire<S> {
                 Ok(Some(message)) => return Ok(message),
                 Ok(None) => {}
                 Err(error) => return Err(self.cut(&error)),
+            }
+            // A full buffer would grow by a few bytes: as many reads, and soon more than tokio lets a task
+            // make in one go, so that what has arrived would seem not to have.
+            if self.buffer.capacity() - self.buffer.len() < READ / 8 {
+                self.buffer.reserve(READ);
             }
             match self.stream.read_buf(&mut self.buffer).await {
                 Ok(0) => return Err(self.cut(&"it was closed")),

@@ -66,6 +66,7 @@ def to_http(around, runs, events, delay, concurrency, rivals):
         """The same calls out of memory: no topic, no order, nothing kept."""
         port = free_port()
         around.machinery.meter("target", "target", port, "--delay", delay, "--keys", KEYS)
+        patiently("the target", lambda: listening(port), 10)
         said = around.machinery.ask("call", f"http://127.0.0.1:{port}/", "--calls", rivals, "--connections", concurrency,
                                     "--bytes", 200, "--keys", KEYS)
         return Run(said["rate"], 0, 0)

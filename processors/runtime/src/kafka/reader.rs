@@ -32,8 +32,9 @@ pub enum ReadFrom {
 pub struct Reader {
     pub(super) client: BaseConsumer<Login>,
     pub(super) topic: Arc<str>,
-    /// The partitions whose end has not been reached yet.
-    pub(super) behind: BTreeSet<i32>,
+    /// The partitions whose end has not been reached yet, and the end that each had when it was opened: one
+    /// that grows faster than it is read has no other.
+    pub(super) behind: BTreeMap<i32, i64>,
 }
 
 /// How long reading to the end of a topic may go without anything coming.
@@ -64,8 +65,8 @@ impl Reader {
         let Some(count) = offsets::partition_count(&client, topic).map_err(failed)? else {
             return Err(missing(topic));
         };
-        let behind = choose(count);
-        let partitions: Vec<i32> = behind.iter().copied().collect();
+        let partitions: Vec<i32> = choose(count).into_iter().collect();
+        let behind = ends(&client, topic, &partitions).map_err(failed)?;
         let starts = starts(&client, topic, &partitions, from).map_err(failed)?;
         client.assign(&starts).map_err(failed)?;
         Ok(Self { client, topic: topic.into(), behind })
@@ -88,8 +89,10 @@ impl Reader {
             list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
                 .map_err(failed)?;
         }
+        let partitions: Vec<i32> = offsets.keys().copied().collect();
+        let behind = ends(&client, topic, &partitions).map_err(failed)?;
         client.assign(&list).map_err(failed)?;
-        Ok(Self { client, topic: topic.into(), behind: offsets.keys().copied().collect() })
+        Ok(Self { client, topic: topic.into(), behind })
     }
 
     /// Nothing more of a partition is wanted.
@@ -106,7 +109,14 @@ impl Reader {
         loop {
             let wait = until.saturating_duration_since(Instant::now());
             match self.client.poll(wait) {
-                Some(Ok(message)) => return Ok(Some(to_event(&message, &self.topic))),
+                Some(Ok(message)) => {
+                    let event = to_event(&message, &self.topic);
+                    let end = self.behind.get(&event.partition);
+                    if end.is_some_and(|end| event.offset + 1 >= *end) {
+                        self.behind.remove(&event.partition);
+                    }
+                    return Ok(Some(event));
+                }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     self.behind.remove(&partition);
                     if self.behind.is_empty() {
@@ -162,6 +172,16 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// Where partitions end now.
+fn ends(
+    client: &BaseConsumer<Login>,
+    topic: &str,
+    partitions: &[i32],
+) -> Result<BTreeMap<i32, i64>, KafkaError> {
+    let bounds = offsets::bounds(client, topic, partitions)?;
+    Ok(bounds.into_iter().map(|(partition, bounds)| (partition, bounds.high)).collect())
 }
 
 /// A client that reads, in no group.

@@ -54,7 +54,8 @@ impl Reader {
                 .map_err(failed)?;
         }
         client.assign(&list).map_err(failed)?;
-        Ok((Self { client, topic: topic.into(), behind: partitions.into_iter().collect() }, next))
+        let behind = bounds.into_iter().map(|(partition, bounds)| (partition, bounds.high));
+        Ok((Self { client, topic: topic.into(), behind: behind.collect() }, next))
     }
 }
 

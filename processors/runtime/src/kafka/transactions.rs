@@ -22,6 +22,8 @@ use crate::publisher::Placed;
 
 /// How long one call of librdkafka may take before the member shows that it lives.
 const STEP: Duration = Duration::from_secs(1);
+/// How soon it is looked again whether all is written.
+const LOOK: Duration = Duration::from_micros(500);
 /// How long a step of a transaction is tried in all.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long those who write may take to come to the end of their windows.
@@ -58,6 +60,21 @@ impl Acknowledge for Receipt {
 }
 
 impl Receipt {
+    /// Waits until all of these have been acknowledged, which they are about to be.
+    fn are_in(all: &[Arc<Self>]) -> bool {
+        let started = Instant::now();
+        let is_open = |one: &Self| one.0.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+        for receipt in all {
+            while is_open(receipt) {
+                if started.elapsed() > STEP {
+                    return false;
+                }
+                thread::sleep(LOOK);
+            }
+        }
+        true
+    }
+
     /// Why the record was not written, if it was refused.
     fn refused(&self) -> Option<Fault> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.as_ref().err().cloned()
@@ -174,7 +191,7 @@ impl Transactions {
         let started = Instant::now();
         while started.elapsed() < PATIENCE {
             beat();
-            if producer.client().flush(STEP).is_ok() {
+            if is_empty(&producer.client()) {
                 return true;
             }
         }
@@ -243,7 +260,7 @@ impl Transactions {
             }
             Ok(())
         })?;
-        if !self.flush(shut, || ()) {
+        if !self.flush(shut, || ()) || !Receipt::are_in(receipts) {
             return Err(Fault::remote("kafka_timeout", "Not written in time.").unknown());
         }
         // When one batch is refused, what waits behind it is given up: that is not the cause.
@@ -301,6 +318,19 @@ impl Transactions {
         let producer = self.lock().take();
         drop(producer);
     }
+}
+
+/// Whether nothing of a producer is under way any more, or not for this while. (rdkafka's own `flush` lasts
+/// a tenth of a second whatever comes meanwhile; what has become of records its thread says already.)
+fn is_empty(client: &Client) -> bool {
+    let started = Instant::now();
+    while client.in_flight_count() > 0 {
+        if started.elapsed() > STEP {
+            return false;
+        }
+        thread::sleep(LOOK);
+    }
+    true
 }
 
 /// Tries a step again as long as librdkafka says that this helps.
