@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::{FutureExt as _, StreamExt as _, stream};
 
 use super::backoff;
-use super::desk::{Desk, Verdict};
+use super::desk::Desk;
 use super::worker::{Job, Station, without_value};
 use crate::clock::Moment;
 use crate::dead_letters::Stage;
@@ -90,9 +90,7 @@ impl Station {
     async fn early(&self, job: Job, event: Event, lack: String) {
         let Job { ticket, failing, attempt, .. } = &job;
         let event = without_value(event);
-        if let (Verdict::GiveUp, Some(event)) =
-            self.desk.wait(ticket, event, *failing, *attempt, &lack)
-        {
+        if let Some(event) = self.desk.wait(ticket, event, *failing, *attempt, &lack) {
             let waited = Period(self.desk.options.give_up_after);
             let fault = Fault::data("not_found", format!("{lack} The event waited for {waited}."));
             self.desk.metrics.failed(&fault);
@@ -111,13 +109,13 @@ impl Desk {
         failing: Option<Failing>,
         attempt: u32,
         lack: &str,
-    ) -> (Verdict, Option<Event>) {
+    ) -> Option<Event> {
         let now = Moment::now();
         let mut inner = self.lock();
         let waited = failing.map_or(Duration::ZERO, |failing| now.since(failing.since));
         let others_pass = failing.is_some_and(|failing| inner.passed_since(failing.since));
         if waited >= self.options.give_up_after && others_pass {
-            return (Verdict::GiveUp, Some(event));
+            return Some(event);
         }
         let wait = backoff::wait(LOOK, attempt);
         inner.dispatcher.retry(ticket, event, now, now.plus(wait));
@@ -129,7 +127,7 @@ impl Desk {
         }
         drop(inner);
         self.wake.notify_one();
-        (Verdict::Again, None)
+        None
     }
 }
 

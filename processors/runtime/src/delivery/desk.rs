@@ -54,15 +54,6 @@ pub(super) enum Contract {
     Holds,
 }
 
-/// What follows from a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It is tried again.
-    Again,
-    /// It has failed for too long while others passed: it follows `on_error`.
-    GiveUp,
-}
-
 /// Where a route's workers take their work.
 pub(crate) struct Desk {
     pub(super) options: SinkOptions,
@@ -350,7 +341,7 @@ impl Desk {
         failing: Option<Failing>,
         attempt: u32,
         fault: &Fault,
-    ) -> (Verdict, Option<Event>) {
+    ) -> Option<Event> {
         let now = Moment::now();
         let mut inner = self.lock();
         let is_closed = fault.retry == Retry::Backoff && !inner.breaker.is_open();
@@ -363,7 +354,7 @@ impl Desk {
             failing.is_some_and(|failing| now.since(failing.since) >= self.options.give_up_after);
         let is_its_own = fails_alone || !inner.others_fail;
         if spent && is_closed && began_before_a_success && is_its_own {
-            return (Verdict::GiveUp, Some(event));
+            return Some(event);
         }
         inner.others_fail |= !began_before_a_success;
         if !fails_alone {
@@ -386,7 +377,7 @@ impl Desk {
         drop(inner);
         // The probe may have failed: someone has to wait for the next one.
         self.wake.notify_one();
-        (Verdict::Again, None)
+        None
     }
 
     /// A dead letter cannot be written; `None` once it could.

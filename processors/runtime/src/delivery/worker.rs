@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 
-use super::desk::{Desk, Next, Verdict};
+use super::desk::{Desk, Next};
 use crate::allowance::{Answer, Call};
 use crate::clock::{Moment, unix_millis};
 use crate::codec::{Decoders, Decoding};
@@ -207,8 +207,8 @@ impl Station {
                 tracing::debug!(route, event = event.id(), attempt, %fault, "failed");
                 let event = without_value(event);
                 let Job { ticket, failing, .. } = &job;
-                let verdict = self.desk.fail(ticket, event, *failing, attempt, fault);
-                if let (Verdict::GiveUp, Some(event)) = verdict {
+                let given_up = self.desk.fail(ticket, event, *failing, attempt, fault);
+                if let Some(event) = given_up {
                     self.follow_on_error(&job, event, fault, stage).await;
                 }
             }

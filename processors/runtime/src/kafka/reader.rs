@@ -11,7 +11,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use super::cluster::Cluster;
 use super::error::fault;
 use super::login::{Login, failure};
-use super::offsets;
+use super::offsets::{self, Bounds};
 use super::record::to_event;
 use crate::{Event, Fault};
 
@@ -66,10 +66,10 @@ impl Reader {
             return Err(missing(topic));
         };
         let partitions: Vec<i32> = choose(count).into_iter().collect();
-        let behind = ends(&client, topic, &partitions).map_err(failed)?;
-        let starts = starts(&client, topic, &partitions, from).map_err(failed)?;
+        let bounds = offsets::bounds(&client, topic, &partitions).map_err(failed)?;
+        let starts = starts(&client, topic, &bounds, from).map_err(failed)?;
         client.assign(&starts).map_err(failed)?;
-        Ok(Self { client, topic: topic.into(), behind })
+        Ok(Self { client, topic: topic.into(), behind: ends(&bounds) })
     }
 
     /// Opens partitions of a topic, each at its offset.
@@ -90,9 +90,9 @@ impl Reader {
                 .map_err(failed)?;
         }
         let partitions: Vec<i32> = offsets.keys().copied().collect();
-        let behind = ends(&client, topic, &partitions).map_err(failed)?;
+        let bounds = offsets::bounds(&client, topic, &partitions).map_err(failed)?;
         client.assign(&list).map_err(failed)?;
-        Ok(Self { client, topic: topic.into(), behind })
+        Ok(Self { client, topic: topic.into(), behind: ends(&bounds) })
     }
 
     /// Nothing more of a partition is wanted.
@@ -174,14 +174,9 @@ impl Reader {
     }
 }
 
-/// Where partitions end now.
-fn ends(
-    client: &BaseConsumer<Login>,
-    topic: &str,
-    partitions: &[i32],
-) -> Result<BTreeMap<i32, i64>, KafkaError> {
-    let bounds = offsets::bounds(client, topic, partitions)?;
-    Ok(bounds.into_iter().map(|(partition, bounds)| (partition, bounds.high)).collect())
+/// Where partitions end.
+pub(super) fn ends(bounds: &BTreeMap<i32, Bounds>) -> BTreeMap<i32, i64> {
+    bounds.iter().map(|(partition, bounds)| (*partition, bounds.high)).collect()
 }
 
 /// A client that reads, in no group.
@@ -225,23 +220,23 @@ fn end(config: &ClientConfig, topic: &str, partition: i32) -> Result<i64, Fault>
 pub(super) fn starts<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     topic: &str,
-    partitions: &[i32],
+    bounds: &BTreeMap<i32, Bounds>,
     from: ReadFrom,
 ) -> Result<TopicPartitionList, KafkaError> {
-    let bounds = offsets::bounds(client, topic, partitions)?;
+    let partitions: Vec<i32> = bounds.keys().copied().collect();
     let times = match from {
-        ReadFrom::Time(time) => offsets::at_time(client, topic, partitions, time)?,
+        ReadFrom::Time(time) => offsets::at_time(client, topic, &partitions, time)?,
         _ => Default::default(),
     };
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    let mut list = TopicPartitionList::with_capacity(bounds.len());
     for (partition, bounds) in bounds {
         let offset = match from {
             ReadFrom::Beginning => bounds.low,
             ReadFrom::Now => bounds.high,
-            ReadFrom::Time(_) => times.get(&partition).copied().unwrap_or(bounds.high),
+            ReadFrom::Time(_) => times.get(partition).copied().unwrap_or(bounds.high),
             ReadFrom::Offset(offset) => offset.clamp(bounds.low, bounds.high),
         };
-        list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+        list.add_partition_offset(topic, *partition, Offset::Offset(offset))?;
     }
     Ok(list)
 }

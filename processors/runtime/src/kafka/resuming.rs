@@ -9,7 +9,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::cluster::Cluster;
 use super::login::{Login, failure};
 use super::offsets::{self, Bounds};
-use super::reader::{ReadFrom, Reader, client, starts};
+use super::reader::{ReadFrom, Reader, client, ends, starts};
 use crate::Fault;
 use crate::options::Start;
 
@@ -45,7 +45,7 @@ impl Reader {
         let partitions: Vec<i32> = (0..count).collect();
         let bounds = offsets::bounds(&client, topic, &partitions).map_err(failed)?;
         let next = match positions.known {
-            None => begun(&client, topic, &partitions, positions.start).map_err(failed)?,
+            None => begun(&client, topic, &bounds, positions.start).map_err(failed)?,
             Some(known) => resumed(topic, known, &bounds, positions.skip_gaps)?,
         };
         let mut list = TopicPartitionList::with_capacity(next.len());
@@ -54,15 +54,14 @@ impl Reader {
                 .map_err(failed)?;
         }
         client.assign(&list).map_err(failed)?;
-        let behind = bounds.into_iter().map(|(partition, bounds)| (partition, bounds.high));
-        Ok((Self { client, topic: topic.into(), behind: behind.collect() }, next))
+        Ok((Self { client, topic: topic.into(), behind: ends(&bounds) }, next))
     }
 }
 
 fn begun(
     client: &BaseConsumer<Login>,
     topic: &str,
-    partitions: &[i32],
+    bounds: &BTreeMap<i32, Bounds>,
     start: Start,
 ) -> Result<BTreeMap<i32, i64>, KafkaError> {
     let from = match start {
@@ -70,7 +69,7 @@ fn begun(
         Start::Now => ReadFrom::Now,
         Start::At(time) => ReadFrom::Time(time.timestamp_millis()),
     };
-    let starts = starts(client, topic, partitions, from)?;
+    let starts = starts(client, topic, bounds, from)?;
     let offset = |offset| if let Offset::Offset(offset) = offset { offset } else { 0 };
     let starts = starts.elements();
     Ok(starts.iter().map(|start| (start.partition(), offset(start.offset()))).collect())
