@@ -157,34 +157,6 @@ async fn rows_that_change_while_they_are_read_end_as_they_are_over_kills() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn how_far_a_snapshot_is_can_be_seen() {
-    let Some(server) = Server::find() else { return };
-    let database = items(&server).await;
-    let slot = database.slot();
-    database
-        .execute(
-            "INSERT INTO items SELECT i, 'x', 1 FROM generate_series(1, 2500) i; ANALYZE items",
-        )
-        .await;
-    let create = format!("SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')");
-    database.execute(&create).await;
-    // Rows are read once the transactions that were open have ended.
-    let writer = database.connect().await;
-    writer.batch_execute("BEGIN; INSERT INTO items VALUES (2501, 'late', 1)").await.unwrap();
-    let folder = folder(&database, "");
-    let process = folder.run().await;
-    faults::waits(&folder, &["reads the rows of public.items: 0 of about 2500"]).await;
-    writer.batch_execute("COMMIT").await.unwrap();
-    settled(&folder, &database).await;
-    let line = "passerelle_snapshot_rows_expected{";
-    let read = async || (folder.operators().metric(line).await == 2501.0).then_some(());
-    until("all rows are read", read).await;
-    assert!(!folder.ask(&["status"]).await.stdout.contains("reads the rows"));
-    drop(process);
-    database.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_copy_of_many_rows_and_a_long_transaction_arrive_once_over_kills() {
     let Some(server) = Server::find() else { return };
     let database = items(&server).await;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::endtoend::folder::Folder;
+use crate::endtoend::until;
 use crate::faults::waits;
 use crate::server::{Database, Server};
 use crate::{events, folder, items, settled, streaming};
@@ -123,6 +124,36 @@ async fn a_slot_that_is_lost_and_a_server_that_is_restored_failed_over_or_anothe
     folder.write("pipeline.yaml", &elsewhere);
     refused(&folder, 2, &["this is another server", "system identifier"]).await;
     replacement.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_far_a_snapshot_is_can_be_seen() {
+    let Some(_) = Server::find() else { return };
+    // Where others write, a transaction that began late has soon ended before the one that is open.
+    let own = Own::start();
+    let database = items(&own.server()).await;
+    let slot = database.slot();
+    database
+        .execute(
+            "INSERT INTO items SELECT i, 'x', 1 FROM generate_series(1, 2500) i; ANALYZE items",
+        )
+        .await;
+    let create = format!("SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')");
+    database.execute(&create).await;
+    // Rows are read once the transactions that were open have ended, the newest of all among them.
+    let writer = database.connect().await;
+    writer.batch_execute("BEGIN; INSERT INTO items VALUES (2501, 'late', 1)").await.unwrap();
+    let folder = folder(&database, "");
+    let process = folder.run().await;
+    waits(&folder, &["reads the rows of public.items: 0 of about 2500"]).await;
+    writer.batch_execute("COMMIT").await.unwrap();
+    settled(&folder, &database).await;
+    let line = "passerelle_snapshot_rows_expected{";
+    let read = async || (folder.operators().metric(line).await == 2501.0).then_some(());
+    until("all rows are read", read).await;
+    assert!(!folder.ask(&["status"]).await.stdout.contains("reads the rows"));
+    drop(process);
+    database.end().await;
 }
 
 /// Writes more log than the server keeps for a slot that nobody reads.

@@ -235,6 +235,14 @@ impl Catalogue {
         })
     }
 
+    /// The number of a transaction that begins now, and ends at once.
+    pub async fn new_transaction(&mut self) -> Result<u64, Fault> {
+        let doing = "Numbering a transaction";
+        let rows = self.query(doing, "SELECT pg_current_xact_id()::text", &[]).await?;
+        let number = rows.first().and_then(|row| row.get::<_, String>(0).parse().ok());
+        number.ok_or_else(|| Fault::internal("postgres_transaction", "It has no number."))
+    }
+
     /// The next rows of a table after those that end with `last`, at most `most` of them; nothing if
     /// what they would show does not `suffice`.
     pub async fn chunk(

@@ -10,9 +10,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::Fault;
 use tokio::time::Instant;
 
-use super::catalogue::{Chunk, Table};
+use super::catalogue::{Catalogue, Chunk, Table};
 use super::lsn::Lsn;
 use super::row::Row;
 use super::visibility::{Seen, Streamed};
@@ -26,9 +27,9 @@ const TELL: Duration = Duration::from_secs(10);
 pub(super) struct Snapshot {
     /// The tables that are still to be read, the current one first.
     pub tables: Vec<String>,
-    /// The transactions that were open when the source started have to end first: they may be in
-    /// the log before the cursor, and be seen by nobody yet.
-    gate: Option<u64>,
+    /// The transactions that were open when the source started have to end first, all before this
+    /// one: they may be in the log before the cursor, and be seen by nobody yet.
+    gate: u64,
     streamed: Streamed,
     pub window: Option<Window>,
     not_before: Instant,
@@ -55,10 +56,21 @@ pub(super) struct Taken {
 }
 
 impl Snapshot {
-    pub fn of(tables: Vec<String>) -> Self {
+    /// Begins with these tables.
+    ///
+    /// # Errors
+    /// As those of the catalogue.
+    pub async fn begin(catalogue: &mut Catalogue, tables: Vec<String>) -> Result<Self, Fault> {
+        // What a snapshot calls its next transaction does not serve: it is the one after the last that
+        // has ended, and may be open already.
+        let gate = if tables.is_empty() { 0 } else { catalogue.new_transaction().await? };
+        Ok(Self::after(gate, tables))
+    }
+
+    fn after(gate: u64, tables: Vec<String>) -> Self {
         Self {
             tables,
-            gate: None,
+            gate,
             streamed: Streamed::default(),
             window: None,
             not_before: Instant::now(),
@@ -87,8 +99,7 @@ impl Snapshot {
     /// Whether a chunk of this visibility shows all that the stream has told already; if not, it is to
     /// be asked for again.
     pub fn shows_all(&mut self, seen: &Seen) -> bool {
-        let gate = *self.gate.get_or_insert(seen.next);
-        let shows_all = self.streamed.all_shown(seen) && seen.oldest >= gate;
+        let shows_all = self.streamed.all_shown(seen) && seen.oldest > self.gate;
         if !shows_all {
             self.not_before = Instant::now() + AGAIN;
         }
@@ -156,5 +167,19 @@ impl Window {
             Taken { row, identity, replaced }
         });
         taken.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_waits_for_a_transaction_that_is_newer_than_all_that_have_ended() {
+        // 20 is open, 21 was the source's own, 19 was the last to end before.
+        let mut snapshot = Snapshot::after(21, vec!["public.items".to_owned()]);
+        assert!(!snapshot.shows_all(&Seen::parse("20:20:").unwrap()));
+        assert!(!snapshot.shows_all(&Seen::parse("20:22:20").unwrap()));
+        assert!(snapshot.shows_all(&Seen::parse("22:22:").unwrap()));
     }
 }

@@ -133,7 +133,7 @@ impl Run {
         Ok(Self {
             written: cursor.clone(),
             written_at: Instant::now(),
-            snapshot: Snapshot::of(unread),
+            snapshot: Snapshot::begin(&mut catalogue, unread).await?,
             source,
             out,
             catalogue,
