@@ -262,3 +262,17 @@ async fn started_before_its_broker_it_says_what_it_waits_for() {
     target.has_rows(1).await;
     assert!(process.terminate().await.success());
 }
+
+#[tokio::test]
+async fn a_pipeline_of_many_routes_is_ready_once_all_of_them_have_started() {
+    let source = |number| {
+        format!(
+            "  shop_{number}: {{ webhook: {{ path: /{number}, signature: none, id: fresh }}, to: orders }}\n"
+        )
+    };
+    let sources: String = (0..140).map(source).collect();
+    let topics = "topics:\n  orders: { partitions: 1, schema: order.avsc }\n";
+    let folder = Folder::with(&format!("{topics}sources:\n{sources}"));
+    let mut process = folder.run().await;
+    process.assert_alive();
+}

@@ -11,7 +11,6 @@ use engine::connector::Shared;
 use engine::kafka::{Admin, Cluster};
 use engine::state::RouteStatus;
 use engine::{Domain, Engine, Fault, Metrics, Plan};
-use futures::FutureExt as _;
 use futures::future::join_all;
 use producers::webhook::Listeners;
 use schemas::registry::{Registry, RegistryConfig, Verdict};
@@ -164,7 +163,7 @@ impl Pipelines {
     pub async fn starting(&self) -> Vec<String> {
         let running = self.running.read().await;
         let starting = |(_, running): &(&String, &Running)| {
-            !matches!(running.engine.started().now_or_never(), Some(Ok(())))
+            !matches!(running.engine.try_started(), Some(Ok(())))
         };
         running.iter().filter(starting).map(|(name, _)| name.clone()).collect()
     }
@@ -285,7 +284,7 @@ impl Pipelines {
     /// Whether a pipeline has neither started nor been refused.
     async fn are_undecided(&self) -> bool {
         let running = self.running.read().await;
-        running.values().any(|running| running.engine.started().now_or_never().is_none())
+        running.values().any(|running| running.engine.try_started().is_none())
     }
 }
 

@@ -185,12 +185,17 @@ fn look_on(journal: &Weak<Journal>, follower: &mut Follower, from: &mut i64) -> 
     }
 }
 
-/// Counts each route's open letters; a topic that cannot be seen now is counted later.
+/// Counts each route's open letters; those of a topic that cannot be seen now are counted later.
 fn count(journal: &Journal, follower: &Follower) {
-    for (route, known) in &journal.routes {
-        match follower.bounds_of(&topic_of_route(route), 0) {
-            Ok(bounds) => known.count(bounds.high - bounds.low),
-            Err(fault) => tracing::debug!(%fault, "the dead letters are not counted"),
+    let topics: Vec<_> = journal.routes.keys().map(|route| topic_of_route(route)).collect();
+    match follower.bounds_of(&topics) {
+        Ok(bounds) => {
+            for (known, topic) in journal.routes.values().zip(&topics) {
+                if let Some(bounds) = bounds.get(topic) {
+                    known.count(bounds.high - bounds.low);
+                }
+            }
         }
+        Err(fault) => tracing::debug!(%fault, "the dead letters are not counted"),
     }
 }

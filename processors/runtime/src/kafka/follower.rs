@@ -1,5 +1,6 @@
 //! Following one partition of a topic, outside any group.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,21 +53,23 @@ impl Follower {
     /// # Errors
     /// A `Remote` fault when the brokers are away or refuse, or there is no such partition.
     pub fn bounds(&self) -> Result<Bounds, Fault> {
-        self.bounds_of(&self.topic, self.partition)
-    }
-
-    /// What another partition holds.
-    ///
-    /// # Errors
-    /// A `Remote` fault when the brokers are away or refuse, or there is no such partition.
-    pub fn bounds_of(&self, topic: &str, partition: i32) -> Result<Bounds, Fault> {
+        let Self { topic, partition, .. } = self;
         let doing = format!("asking for the ends of topic {topic}");
-        let found = offsets::bounds(&self.client, topic, &[partition]);
+        let found = offsets::bounds(&self.client, topic, &[*partition]);
         let found = found.map_err(|error| fault(&doing, &error))?;
-        found.get(&partition).copied().ok_or_else(|| {
+        found.get(partition).copied().ok_or_else(|| {
             let message = format!("Topic `{topic}` has no partition {partition}.");
             Fault::remote("topic_missing", message)
         })
+    }
+
+    /// What the same partition of other topics holds, of those that can be seen now.
+    ///
+    /// # Errors
+    /// A `Remote` fault when the brokers are away or refuse.
+    pub fn bounds_of(&self, topics: &[String]) -> Result<BTreeMap<String, Bounds>, Fault> {
+        let found = offsets::bounds_of_topics(&self.client, topics, self.partition);
+        found.map_err(|error| fault("asking for the ends of topics", &error))
     }
 
     /// The next record, if one comes in time.

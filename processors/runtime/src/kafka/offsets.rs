@@ -65,6 +65,35 @@ pub fn bounds<C: ConsumerContext>(
     Ok(both.collect())
 }
 
+/// The ends of one partition of each of many topics, in one question; those that cannot be seen now are
+/// left out.
+pub fn bounds_of_topics<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topics: &[String],
+    partition: i32,
+) -> KafkaResult<BTreeMap<String, Bounds>> {
+    let ask = |which: Offset| -> KafkaResult<BTreeMap<String, i64>> {
+        let mut list = TopicPartitionList::with_capacity(topics.len());
+        for topic in topics {
+            list.add_partition_offset(topic, partition, which)?;
+        }
+        let found = client.offsets_for_times(list, TIMEOUT)?;
+        let each = found.elements().into_iter().filter_map(|element| {
+            match (element.error(), element.offset()) {
+                (Ok(()), Offset::Offset(offset)) => Some((element.topic().to_owned(), offset)),
+                _ => None,
+            }
+        });
+        Ok(each.collect())
+    };
+    let (low, high) = (ask(Offset::Beginning)?, ask(Offset::End)?);
+    let both = low.into_iter().filter_map(|(topic, low)| {
+        let high = *high.get(&topic)?;
+        Some((topic, Bounds { low, high }))
+    });
+    Ok(both.collect())
+}
+
 /// The offsets after the newest records, for a measurement: given up soon.
 pub fn ends<C: ConsumerContext>(
     client: &BaseConsumer<C>,

@@ -82,7 +82,6 @@ impl Engine {
     /// A `Config` fault when the pipeline was refused: a topic is not as declared. Nothing runs then.
     pub async fn started(&self) -> Result<(), Fault> {
         let mut started = self.started.clone();
-        let gone = || Err(Fault::internal("startup", "The engine's own task is gone."));
         match started.wait_for(Option::is_some).await {
             Ok(result) => result.clone().unwrap_or_else(gone)?,
             Err(_) => return gone(),
@@ -94,6 +93,19 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// What [`started`](Self::started) says now; nothing while it would wait. (To look at that future once
+    /// is not enough: where there are many routes, tokio lets it wait in between.)
+    pub fn try_started(&self) -> Option<Result<(), Fault>> {
+        let result = match &*self.started.borrow() {
+            Some(result) => result.clone(),
+            None if self.started.has_changed().is_err() => gone(),
+            None => return None,
+        };
+        let starts = |status: &RouteStatus| status.state == State::Starting;
+        let waits = result.is_ok() && self.statuses().iter().any(starts);
+        (!waits).then_some(result)
     }
 
     /// What each route is doing, by name.
@@ -133,6 +145,10 @@ impl Engine {
             tracing::warn!(%error, "flushing failed");
         }
     }
+}
+
+fn gone() -> Result<(), Fault> {
+    Err(Fault::internal("startup", "The engine's own task is gone."))
 }
 
 /// Says how far behind a route is: `oldest` is the timestamp of its oldest event not delivered.

@@ -10,6 +10,11 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, http::StatusCode, routing::post};
+use rdkafka::{
+    ClientConfig,
+    producer::{FutureProducer, FutureRecord},
+    util::Timeout,
+};
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
@@ -19,12 +24,38 @@ use crate::{
     quantiles::quantiles,
 };
 
-/// An HTTP server that answers at once: what webhooks can reach at most.
+const OK: (StatusCode, &str) = (StatusCode::OK, r#"{"id":"","duplicate":false}"#);
+
+/// An HTTP server that answers at once: what webhooks can reach at most. With a topic it writes each
+/// body there as it came, and answers once that is acknowledged: what they can reach with Kafka.
 pub async fn answer(arguments: &mut Arguments) {
     let port: u16 = arguments.word().parse().unwrap();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.unwrap();
-    let accept = |_body: Bytes| async { (StatusCode::OK, r#"{"id":"","duplicate":false}"#) };
-    axum::serve(listener, Router::new().route("/{*path}", post(accept))).await.unwrap();
+    let topic = arguments.option_or("topic", String::new());
+    let answers = match topic.is_empty() {
+        true => post(|_body: Bytes| async { OK }),
+        false => {
+            let producer = producer(&arguments.word());
+            post(async move |body: Bytes| {
+                let record = FutureRecord::<[u8], [u8]>::to(&topic).payload(&body);
+                producer.send(record, Timeout::Never).await.unwrap();
+                OK
+            })
+        }
+    };
+    axum::serve(listener, Router::new().route("/{*path}", answers)).await.unwrap();
+}
+
+/// With what Passerelle says to librdkafka for a source that somebody waits for.
+fn producer(kafka: &str) -> FutureProducer {
+    ClientConfig::new()
+        .set("bootstrap.servers", kafka)
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("compression.type", "lz4")
+        .set("linger.ms", "0.5")
+        .create()
+        .unwrap()
 }
 
 /// Calls, each connection one after another.

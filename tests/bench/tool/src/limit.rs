@@ -1,6 +1,7 @@
 //! The limit: rdkafka that reads and writes the same records with no work between.
 
 use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     io::Write as _,
     time::{Duration, Instant},
 };
@@ -12,7 +13,15 @@ use rdkafka::{
     producer::{BaseRecord, DefaultProducerContext, ThreadedProducer},
 };
 
-use crate::arguments::Arguments;
+use tokio::sync::mpsc;
+
+use crate::{
+    arguments::Arguments,
+    http::{Connection, Url},
+};
+
+/// So many records wait for a connection at most.
+const WAITING: usize = 1_000;
 
 /// Librdkafka's own defaults, but for what is said of all contestants: begin at the beginning.
 fn consumer(kafka: &str, topic: &str) -> BaseConsumer {
@@ -52,6 +61,38 @@ pub fn copy(arguments: &mut Arguments) {
             record = back;
         }
     }
+}
+
+/// Posts the records of a topic as they are, until it is ended, in the order of their key: each key has
+/// its connection. Nothing is kept of what was posted.
+pub async fn carry(arguments: &mut Arguments) {
+    let (kafka, from, url) = (arguments.word(), arguments.word(), Url::new(&arguments.word()));
+    let connections: u64 = arguments.option("connections");
+    let mut lanes = Vec::new();
+    for _ in 0..connections {
+        let (lane, mut records) = mpsc::channel::<String>(WAITING);
+        lanes.push(lane);
+        let mut connection = Connection::open(&url.address).await.unwrap();
+        let url = url.clone();
+        tokio::spawn(async move {
+            while let Some(body) = records.recv().await {
+                assert_eq!(connection.post(&url, &body).await.unwrap(), 200);
+            }
+        });
+    }
+    let read = move || {
+        let consumer = consumer(&kafka, &from);
+        loop {
+            let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
+            let message = message.unwrap();
+            let mut hasher = DefaultHasher::new();
+            message.key().hash(&mut hasher);
+            let lane = &lanes[(hasher.finish() % connections) as usize];
+            let body = str::from_utf8(message.payload().unwrap()).unwrap().to_owned();
+            lane.blocking_send(body).unwrap();
+        }
+    };
+    tokio::task::spawn_blocking(read).await.unwrap();
 }
 
 /// Reads a topic and does nothing: the limit of a replay.

@@ -28,9 +28,10 @@ const USAGE: &str = "usage:
   verify KAFKA TOPIC --events N --keys N  whether a topic holds each order once, in its key's order
   limit KAFKA FROM TO                     copies a topic, until it is ended
   consume KAFKA FROM                      reads a topic and does nothing, a meter
+  carry KAFKA FROM URL --connections N    posts the records of a topic, until it is ended
   watch KAFKA TOPIC --every MS            how many records a topic holds, a meter
   target PORT --delay MS --keys N         answers HTTP calls after a while, a meter
-  answer PORT                             axum that answers at once, until it is ended
+  answer PORT [KAFKA --topic TOPIC]       axum that answers at once, or once a body is written; until it is ended
   call URL --calls N --connections N --bytes SIZE --keys N     webhooks, each after the last's answer
   webhooks URL --rate N --seconds N --bytes SIZE --keys N --target PORT    webhooks at a fixed rate,
                                           and how long each takes to its answer and to the target
@@ -43,6 +44,7 @@ fn main() {
         "orders" => orders::fill(&mut arguments),
         "limit" => limit::copy(&mut arguments),
         "consume" => limit::consume(&mut arguments),
+        "carry" => runtime.block_on(limit::carry(&mut arguments)),
         "verify" => verify::verify(&mut arguments),
         "watch" => watch::watch(&mut arguments),
         "target" => runtime.block_on(target::run(&mut arguments)),
