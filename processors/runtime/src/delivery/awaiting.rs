@@ -9,7 +9,7 @@ use super::desk::Desk;
 use super::worker::{Job, Station, without_value};
 use crate::clock::Moment;
 use crate::dead_letters::Stage;
-use crate::dispatch::{Failing, Ticket};
+use crate::dispatch::Ticket;
 use crate::options::Period;
 use crate::runtime::Backoff;
 use crate::state::State;
@@ -88,9 +88,8 @@ impl Station {
     }
 
     async fn early(&self, job: Job, event: Event, lack: String) {
-        let Job { ticket, failing, attempt, .. } = &job;
         let event = without_value(event);
-        if let Some(event) = self.desk.wait(ticket, event, *failing, *attempt, &lack) {
+        if let Some(event) = self.desk.wait(&job.ticket, event, &lack) {
             let waited = Period(self.desk.options.give_up_after);
             let fault = Fault::data("not_found", format!("{lack} The event waited for {waited}."));
             self.desk.metrics.failed(&fault);
@@ -102,25 +101,20 @@ impl Station {
 impl Desk {
     /// What an event waits for is not there yet. Hands the event back when it has waited for as long
     /// as an event is tried while others pass.
-    fn wait(
-        &self,
-        ticket: &Ticket,
-        event: Event,
-        failing: Option<Failing>,
-        attempt: u32,
-        lack: &str,
-    ) -> Option<Event> {
+    fn wait(&self, ticket: &Ticket, event: Event, lack: &str) -> Option<Event> {
         let now = Moment::now();
+        let place = (ticket.partition, ticket.offset);
         let mut inner = self.lock();
-        let waited = failing.map_or(Duration::ZERO, |failing| now.since(failing.since));
-        let others_pass = failing.is_some_and(|failing| inner.passed_since(failing.since));
-        if waited >= self.options.give_up_after && others_pass {
+        let (since, looks) = inner.waiting.get(&place).copied().unwrap_or((now, 0));
+        let waited = now.since(since);
+        if waited >= self.options.give_up_after && inner.passed_since(since) {
             return Some(event);
         }
-        let wait = backoff::wait(LOOK, attempt);
-        inner.dispatcher.retry(ticket, event, now, now.plus(wait));
+        inner.waiting.insert(place, (since, looks + 1));
+        let wait = backoff::wait(LOOK, looks + 1);
+        // It was not tried: neither its attempts nor the time for which they fail begin.
+        inner.dispatcher.defer(ticket, event, now.plus(wait));
         if waited >= EARLY {
-            let place = (ticket.partition, ticket.offset);
             let reason = format!("An event waits, and the others of its key: {lack}");
             inner.late = Some(Late { place, reason, wait });
             self.show(&inner, now);

@@ -1,6 +1,6 @@
 //! Where a route's workers take their work and hand in what became of it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -87,6 +87,9 @@ pub(super) struct Inner {
     pub(super) contract: Contract,
     /// What keeps a dead letter from being written.
     unwritten: Option<(String, Duration)>,
+    /// Events that wait for something that is not there, by partition and offset: since when, and how
+    /// often it was looked for.
+    pub(super) waiting: HashMap<(i32, i64), (Moment, u32)>,
     /// An event that waits for something that should be there by now.
     pub(super) late: Option<Late>,
     /// Dead letters that are being tried again, by partition and offset.
@@ -130,6 +133,7 @@ impl Desk {
                 trouble: None,
                 contract: Contract::Unknown,
                 unwritten: None,
+                waiting: HashMap::new(),
                 late: None,
                 retried: HashSet::new(),
                 overtaken: HashSet::new(),
@@ -318,10 +322,11 @@ impl Desk {
     /// The event is done with: its target or the dead letters have acknowledged it. False if it was
     /// no longer ours.
     pub fn complete(&self, ticket: &Ticket) -> bool {
+        let place = (ticket.partition, ticket.offset);
         let mut inner = self.lock();
         let ours = inner.dispatcher.complete(ticket);
+        inner.waiting.remove(&place);
         if ticket.retried && ours {
-            let place = (ticket.partition, ticket.offset);
             inner.retried.remove(&place);
             inner.overtaken.remove(&place);
         }

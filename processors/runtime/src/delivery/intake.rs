@@ -39,6 +39,7 @@ impl Intake for Desk {
         let mut inner = self.lock();
         partitions.iter().for_each(|partition| inner.dispatcher.forget(*partition));
         inner.retried.retain(|(partition, _)| !partitions.contains(partition));
+        inner.waiting.retain(|(partition, _), _| !partitions.contains(partition));
         inner.breaker.unprobe();
         if inner.late.take_if(|late| late.is_of(partitions)).is_some() {
             self.show(&inner, Moment::now());

@@ -63,34 +63,40 @@ pub(super) async fn work(station: Arc<Station>) {
 impl Station {
     /// Waits for work. Looks once more after it can be woken, so that no call is missed.
     async fn rest(&self, decoding: &mut Decoding) {
-        let mut woken = pin!(self.desk.wake.notified());
-        woken.as_mut().enable();
-        match self.desk.next() {
-            Next::Deliver(batch, call) => self.deliver(batch, call, decoding).await,
-            Next::Wait(None) => woken.await,
-            Next::Wait(Some(moment)) => {
-                let wait = moment.since(Moment::now()).max(Duration::from_millis(1));
-                // Woken or not: it looks again.
-                drop(tokio::time::timeout(wait, woken).await);
+        let (batch, call) = {
+            let mut woken = pin!(self.desk.wake.notified());
+            woken.as_mut().enable();
+            match self.desk.next() {
+                // Whoever works is not to be woken: it would be nobody.
+                Next::Deliver(batch, call) => (batch, call),
+                Next::Wait(None) => return woken.await,
+                Next::Wait(Some(moment)) => {
+                    let wait = moment.since(Moment::now()).max(Duration::from_millis(1));
+                    // Woken or not: it looks again.
+                    return drop(tokio::time::timeout(wait, woken).await);
+                }
             }
-        }
+        };
+        self.deliver(batch, call, decoding).await;
     }
 
     async fn deliver(&self, batch: Vec<Taken<Event>>, call: Call, decoding: &mut Decoding) {
         let mut turn = Turn { desk: &self.desk, call, answer: Answer::None };
         let losses = self.desk.losses.subscribe();
         let (mut jobs, mut events, started) = (Vec::new(), Vec::new(), unix_millis());
+        // Where a partition's order is kept, nothing overtakes an event that stays behind.
+        let mut is_held = false;
         for Taken { ticket, event, attempt, failing } in batch {
+            if is_held {
+                self.desk.put_back(&ticket, event);
+                continue;
+            }
             let job = Job { ticket, attempt, started, failing };
-            let Some(mut event) = self.screen(&job, event).await else { continue };
-            match self.decode(&mut event, decoding).await {
-                Ok(()) => {
-                    if let Some(event) = self.select(&job, event) {
-                        jobs.push(job);
-                        events.push(event);
-                    }
-                }
-                Err(fault) => self.failed(job, event, &fault, Stage::Decoding).await,
+            if let Some((job, event)) = self.readied(job, event, decoding).await {
+                jobs.push(job);
+                events.push(event);
+            } else {
+                is_held = self.in_order && self.desk.holds(&ticket);
             }
         }
         if !self.awaited.is_empty() {
@@ -137,6 +143,22 @@ impl Station {
                 Err(fault) => self.failed(job, event, &fault, Stage::Delivery).await,
             }
         }
+    }
+
+    /// The event with its value, if it may be delivered now; if not, it stays behind or is done with.
+    async fn readied(
+        &self,
+        job: Job,
+        event: Event,
+        decoding: &mut Decoding,
+    ) -> Option<(Job, Event)> {
+        let mut event = self.screen(&job, event).await?;
+        if let Err(fault) = self.decode(&mut event, decoding).await {
+            self.failed(job, event, &fault, Stage::Decoding).await;
+            return None;
+        }
+        let event = self.select(&job, event)?;
+        Some((job, event))
     }
 
     async fn decode(&self, event: &mut Event, decoding: &mut Decoding) -> Result<(), Fault> {

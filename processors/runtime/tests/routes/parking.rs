@@ -8,7 +8,7 @@ use crate::world::{Target, World, id_of, quick, until};
 use engine::dead_letters::{Archive, Decision, Entry, Filed, Standing};
 use engine::positions::Start;
 use engine::runtime::{OnError, SinkOptions};
-use engine::{Delivery, Fault};
+use engine::{Delivery, Fault, Order};
 
 fn parking() -> SinkOptions {
     SinkOptions { on_error: OnError::ParkKey, start: Some(Start::Beginning), ..quick() }
@@ -191,4 +191,28 @@ async fn a_letter_whose_key_has_gone_on_is_known_as_overtaken() {
     let overtaken = overtaken.await.unwrap();
     assert_eq!(overtaken.into_iter().collect::<Vec<_>>(), [letters[0].letter.origin.clone()]);
     engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_partition_is_in_order_nothing_overtakes_what_waits_for_its_key() {
+    let world = World::new("park-in-order").await;
+    let (mut target, broken) = target();
+    // So slow that what comes meanwhile makes one batch.
+    (target.order, target.batch, target.takes) = (Order::Partition, 50, Duration::from_millis(500));
+    world.create_topics(1).await;
+    world.write_things(0..4, 4).await;
+    let engine = world.run(world.plan_with_sink(1, target.clone(), parking())).await;
+    let letters = open_letters(&world, 1).await;
+    broken.store(false, Ordering::Relaxed);
+    target.until_taken(3).await;
+    world.write_things(4..5, 4).await;
+    until("it is being delivered", || (target.calls.load(Ordering::Relaxed) == 2).then_some(()))
+        .await;
+    retry(&world, &letters).await;
+    world.write_things(5..20, 4).await;
+    target.until_taken(20).await;
+    engine.shutdown().await;
+    let later: Vec<_> = target.ids().into_iter().filter(|id| *id > 3).collect();
+    assert_eq!(later, (4..20).collect::<Vec<_>>());
+    assert!(target.ids().contains(&2));
 }
