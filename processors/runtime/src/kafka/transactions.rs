@@ -150,6 +150,14 @@ impl Transactions {
         self.producer()?.put(record, receiver).await
     }
 
+    /// The same, and waits until it is written, as [`Producer::send`] does.
+    ///
+    /// # Errors
+    /// As [`Producer::send`], and when no transaction is open.
+    pub async fn send(&self, record: &Record) -> Result<Placed, Fault> {
+        self.producer()?.send(record).await
+    }
+
     /// Fences who wrote under the same id before, ends what that one left open, and begins. Blocks.
     ///
     /// # Errors

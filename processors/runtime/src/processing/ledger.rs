@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::oversize::Oversize;
 use crate::kafka::Acknowledge;
 use crate::metrics::RouteMetrics;
 use crate::publisher::Placed;
 use crate::runtime::Break;
-use crate::{Event, Fault};
+use crate::{Domain, Event, Fault};
 
 /// What a route has read and not had acknowledged.
 #[derive(Debug, Default)]
@@ -39,11 +40,20 @@ impl Load {
     }
 }
 
+/// What the ledgers of a route share.
+#[derive(Clone)]
+pub(super) struct Books {
+    pub load: Arc<Load>,
+    /// Why the route cannot go on.
+    pub broken: Arc<watch::Sender<Option<Break>>>,
+    pub metrics: RouteMetrics,
+    pub oversize: Arc<Oversize>,
+}
+
 /// A partition's windows, in order.
 pub(super) struct Ledger {
-    load: Arc<Load>,
-    broken: Arc<watch::Sender<Option<Break>>>,
-    metrics: RouteMetrics,
+    partition: i32,
+    books: Books,
     inner: Mutex<Inner>,
     /// True once nothing more is to be started.
     closed: AtomicBool,
@@ -71,18 +81,11 @@ struct Entry {
 }
 
 impl Ledger {
-    pub fn new(
-        watermark: i64,
-        changed: bool,
-        load: &Arc<Load>,
-        broken: &Arc<watch::Sender<Option<Break>>>,
-        metrics: &RouteMetrics,
-    ) -> Self {
+    pub fn new(partition: i32, watermark: i64, changed: bool, books: &Books) -> Self {
         let windows = VecDeque::new();
         Self {
-            load: Arc::clone(load),
-            broken: Arc::clone(broken),
-            metrics: metrics.clone(),
+            partition,
+            books: books.clone(),
             inner: Mutex::new(Inner { watermark, changed, windows, first: 0, events: 0, bytes: 0 }),
             closed: AtomicBool::new(false),
         }
@@ -98,7 +101,7 @@ impl Ledger {
         let mut inner = self.lock();
         inner.events += events.len();
         inner.bytes += bytes;
-        self.load.add(events.len(), bytes);
+        self.books.load.add(events.len(), bytes);
     }
 
     /// Opens the window of these events, which were received before.
@@ -129,7 +132,7 @@ impl Ledger {
             inner.changed = true;
             inner.events = inner.events.saturating_sub(entry.events);
             inner.bytes = inner.bytes.saturating_sub(entry.bytes);
-            self.load.take(entry.events, entry.bytes);
+            self.books.load.take(entry.events, entry.bytes);
         }
     }
 
@@ -171,15 +174,29 @@ impl Ledger {
         self.lock().windows.front().map(|entry| entry.timestamp)
     }
 
+    /// What is known of events that cannot be written for their size.
+    pub fn oversize(&self) -> &Oversize {
+        &self.books.oversize
+    }
+
+    /// What came of a window, or of others beside it, is not taken as it is.
+    fn suspect(&self, number: u64) {
+        let inner = self.lock();
+        let place = number.checked_sub(inner.first).map(|place| place as usize);
+        if let Some(entry) = place.and_then(|place| inner.windows.get(place)) {
+            self.books.oversize.suspect(self.partition, entry.end);
+        }
+    }
+
     /// One of its events goes to the dead letters.
     pub fn dead_letter(&self, fault: &Fault) {
-        self.metrics.failed(fault);
-        self.metrics.dead_letters.inc();
+        self.books.metrics.failed(fault);
+        self.books.metrics.dead_letters.inc();
     }
 
     /// The route cannot go on.
     pub fn break_off(&self, reason: Break) {
-        self.broken.send_if_modified(|broken| {
+        self.books.broken.send_if_modified(|broken| {
             let first = broken.is_none();
             if first {
                 *broken = Some(reason);
@@ -192,7 +209,7 @@ impl Ledger {
 impl Drop for Ledger {
     fn drop(&mut self) {
         let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
-        self.load.take(inner.events, inner.bytes);
+        self.books.load.take(inner.events, inner.bytes);
     }
 }
 
@@ -215,6 +232,16 @@ impl Window {
         self.settle();
     }
 
+    /// What is known of events that cannot be written for their size.
+    pub fn oversize(&self) -> &Oversize {
+        self.ledger.oversize()
+    }
+
+    /// What came of an event was refused although it was alone.
+    pub fn refused_alone(&self, event: &Event, fault: &Fault) {
+        self.oversize().refuse(event, fault, self.ledger.watermark());
+    }
+
     /// One of its events goes to the dead letters.
     pub fn dead_letter(&self, fault: &Fault) {
         self.ledger.dead_letter(fault);
@@ -231,12 +258,15 @@ impl Acknowledge for Window {
     fn acknowledged(&self, result: Result<Placed, Fault>) {
         match result {
             Ok(_) => {
-                self.ledger.metrics.records_out.inc();
+                self.ledger.books.metrics.records_out.inc();
                 self.settle();
             }
             // The window stays open: its offset does not pass.
             Err(fault) => {
-                self.ledger.metrics.failed(&fault);
+                self.ledger.books.metrics.failed(&fault);
+                if fault.domain == Domain::Data {
+                    self.ledger.suspect(self.number);
+                }
                 self.ledger.break_off(Break::Restart(fault));
             }
         }
@@ -265,8 +295,13 @@ mod tests {
 
     fn ledger() -> (Arc<Ledger>, Arc<Load>, watch::Receiver<Option<Break>>) {
         let (load, (sender, broken)) = (Arc::new(Load::default()), watch::channel(None));
-        let metrics = Metrics::new().unwrap().route("p/r");
-        (Arc::new(Ledger::new(10, false, &load, &Arc::new(sender), &metrics)), load, broken)
+        let books = Books {
+            load: Arc::clone(&load),
+            broken: Arc::new(sender),
+            metrics: Metrics::new().unwrap().route("p/r"),
+            oversize: Arc::default(),
+        };
+        (Arc::new(Ledger::new(0, 10, false, &books)), load, broken)
     }
 
     fn placed() -> Result<Placed, Fault> {

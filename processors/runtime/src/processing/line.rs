@@ -62,6 +62,12 @@ pub(crate) struct Output {
 
 /// An event and what the steps made of it.
 struct Made<'a> {
+    begun: Begun<'a>,
+    records: Result<Vec<Record>, (Fault, Stage)>,
+}
+
+/// An event that was begun with.
+struct Begun<'a> {
     event: &'a Event,
     /// By which it is known when it comes again.
     id: Option<Id>,
@@ -69,7 +75,6 @@ struct Made<'a> {
     seen: Option<Value>,
     /// Since when, milliseconds since the Unix epoch.
     started: i64,
-    records: Result<Vec<Record>, (Fault, Stage)>,
 }
 
 /// What a payload decodes to, and is enriched to; a tombstone to nothing.
@@ -170,14 +175,18 @@ impl Mill {
             return Ok(());
         }
         let Some(window) = ledger.open(events) else { return Ok(()) };
+        let alone = events.iter().any(|event| ledger.oversize().suspects(event));
         for made in made {
             if let Some(seen) = seen
-                && self.comes_again(&made, seen, &window).await?
+                && self.comes_again(&made.begun, seen, &window).await?
             {
                 continue;
             }
-            if self.is_free(made.event, ledger, decoding, state).await? {
-                self.pass(made, &window).await?;
+            if self.is_free(made.begun.event, ledger, decoding, state).await? {
+                match alone {
+                    false => self.pass(made, &window).await?,
+                    true => self.pass_alone(made, &window).await?,
+                }
             }
         }
         window.close();
@@ -233,38 +242,71 @@ impl Mill {
             seen = self.outcomes.reads_values().then(|| value.clone());
             self.process(event, value).map_err(|fault| (fault, Stage::Processing))
         });
-        Made { event, id, seen, started, records }
+        Made { begun: Begun { event, id, seen, started }, records }
     }
 
     /// Hands what an event became to the producer.
-    async fn pass(&self, mut made: Made<'_>, window: &Arc<Window>) -> Result<(), Break> {
-        let records = match std::mem::replace(&mut made.records, Ok(Vec::new())) {
+    async fn pass(&self, made: Made<'_>, window: &Arc<Window>) -> Result<(), Break> {
+        let Made { begun, records } = made;
+        let records = match records {
             Ok(records) => records,
-            Err((fault, stage)) => return self.refuse(&made, fault, stage, window).await,
+            Err((fault, stage)) => return self.refuse(&begun, fault, stage, window).await,
         };
-        let what = self.what(made.event, &records);
+        let what = self.what(begun.event, &records);
         for record in records {
             self.put(record, window).await?;
         }
-        self.note(&made, what);
+        self.note(&begun, what);
+        Ok(())
+    }
+
+    /// The same one record at a time: one that is too large is known then, and is its event's own fault.
+    async fn pass_alone(&self, made: Made<'_>, window: &Arc<Window>) -> Result<(), Break> {
+        let known = window.oversize().refusal(made.begun.event);
+        let (Ok(records), None) = (&made.records, &known) else {
+            let records = known.map_or(made.records, |fault| Err((fault, Stage::Processing)));
+            return self.pass(Made { records, ..made }, window).await;
+        };
+        for record in records {
+            let written = match &self.transactions {
+                Some(transactions) => transactions.send(record).await,
+                None => self.producer.send(record).await,
+            };
+            match written {
+                Ok(placed) => {
+                    window.expect();
+                    window.acknowledged(Ok(placed));
+                }
+                Err(fault) if fault.domain == Domain::Data => {
+                    window.refused_alone(made.begun.event, &fault);
+                    // A transaction with a write that failed has to be undone first.
+                    return match &self.transactions {
+                        Some(_) => Err(Break::Restart(fault)),
+                        None => self.refuse(&made.begun, fault, Stage::Processing, window).await,
+                    };
+                }
+                Err(fault) => return Err(Break::Restart(fault)),
+            }
+        }
+        self.note(&made.begun, self.what(made.begun.event, records));
         Ok(())
     }
 
     /// Whether an event comes again; what is to be remembered is handed to the producer.
     async fn comes_again(
         &self,
-        made: &Made<'_>,
+        begun: &Begun<'_>,
         seen: &mut Seen,
         window: &Arc<Window>,
     ) -> Result<bool, Break> {
         let mut records = Vec::new();
-        let again = seen.comes_again(made.event, made.id, &mut records);
+        let again = seen.comes_again(begun.event, begun.id, &mut records);
         let again = again.map_err(|fault| Break::Halt(fault.message))?;
         for record in records {
             self.put(record, window).await?;
         }
         if again {
-            self.note(made, What::Duplicate);
+            self.note(begun, What::Duplicate);
         }
         Ok(again)
     }
@@ -281,9 +323,9 @@ impl Mill {
         }
     }
 
-    fn note(&self, made: &Made<'_>, what: What) {
-        let subject = Subject::from(made.event).with_value(made.seen.as_ref());
-        self.outcomes.note(subject, made.started, 1, what);
+    fn note(&self, begun: &Begun<'_>, what: What) {
+        let subject = Subject::from(begun.event).with_value(begun.seen.as_ref());
+        self.outcomes.note(subject, begun.started, 1, what);
     }
 
     /// Decodes; while the schema cannot be had, the partition waits.
@@ -344,25 +386,25 @@ impl Mill {
 
     async fn refuse(
         &self,
-        made: &Made<'_>,
+        begun: &Begun<'_>,
         fault: Fault,
         stage: Stage,
         window: &Arc<Window>,
     ) -> Result<(), Break> {
-        let (route, event) = (&*self.route, made.event);
+        let (route, event) = (&*self.route, begun.event);
         match (fault.domain, self.on_error) {
             (Domain::Data, OnError::ParkKey) if event.key.is_some() => {
                 tracing::warn!(route, event = event.id(), %fault, "its key is parked");
                 window.dead_letter(&fault);
                 self.park(event, &fault, stage).await?;
-                self.note(made, What::dead_letter(&fault));
+                self.note(begun, What::dead_letter(&fault));
                 Ok(())
             }
             (Domain::Data, OnError::DeadLetter | OnError::ParkKey) => {
                 tracing::warn!(route, event = event.id(), %fault, "goes to the dead letters");
                 window.dead_letter(&fault);
                 self.put(self.dead_letters.record(event, &fault, stage), window).await?;
-                self.note(made, What::dead_letter(&fault));
+                self.note(begun, What::dead_letter(&fault));
                 Ok(())
             }
             (Domain::Remote, _) => Err(Break::Restart(fault)),

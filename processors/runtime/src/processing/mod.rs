@@ -11,6 +11,7 @@
 mod enriching;
 mod ledger;
 mod line;
+mod oversize;
 mod parking;
 mod seen;
 
@@ -30,7 +31,7 @@ use crate::runtime::{Break, Work};
 use crate::state::{State, StateOf};
 use crate::{Event, Fault};
 
-use ledger::{Ledger, Load};
+use ledger::{Books, Ledger};
 use line::Inlet;
 pub(crate) use line::{Mill, Output};
 pub(crate) use seen::{Deduplication, seen_topic};
@@ -50,11 +51,9 @@ pub(crate) struct Processing {
 struct Hall {
     mill: Arc<Mill>,
     state: StateOf,
-    metrics: RouteMetrics,
     runtime: tokio::runtime::Handle,
     lines: Mutex<Lines>,
-    load: Arc<Load>,
-    broken: Arc<watch::Sender<Option<Break>>>,
+    books: Books,
     /// Says that dead letters may be there to be tried again.
     letters: watch::Sender<()>,
 }
@@ -65,6 +64,13 @@ struct Lines {
     full_since: Option<Moment>,
     paused: Vec<i32>,
     trouble: bool,
+}
+
+impl Lines {
+    /// The partitions that are read: those that are not paused.
+    fn read(&self) -> impl Iterator<Item = i32> {
+        self.lines.keys().copied().filter(|partition| !self.paused.contains(partition))
+    }
 }
 
 /// A partition being processed.
@@ -89,11 +95,14 @@ impl Processing {
         let hall = Hall {
             mill: Arc::new(mill),
             state: state.clone(),
-            metrics: metrics.clone(),
             runtime: tokio::runtime::Handle::current(),
             lines: Mutex::default(),
-            load: Arc::default(),
-            broken: Arc::new(watch::channel(None).0),
+            books: Books {
+                load: Arc::default(),
+                broken: Arc::new(watch::channel(None).0),
+                metrics: metrics.clone(),
+                oversize: Arc::default(),
+            },
             letters: watch::channel(()).0,
         };
         let hall = Arc::new(hall);
@@ -114,12 +123,12 @@ impl Work for Processing {
     }
 
     fn begin(&mut self, _consumer: &Consumer) {
-        self.hall.broken.send_replace(None);
+        self.hall.books.broken.send_replace(None);
         self.hall.state.set(State::Running);
     }
 
     async fn broken(&mut self) -> Break {
-        let mut broken = self.hall.broken.subscribe();
+        let mut broken = self.hall.books.broken.subscribe();
         let gone = || Break::Halt("The route's own tasks are gone.".to_owned());
         match broken.wait_for(Option::is_some).await {
             Ok(reason) => reason.clone().unwrap_or_else(gone),
@@ -138,11 +147,11 @@ impl Hall {
     }
 
     fn is_full(&self) -> bool {
-        self.load.events() >= MOST_EVENTS || self.load.bytes() >= MOST_BYTES
+        self.books.load.events() >= MOST_EVENTS || self.books.load.bytes() >= MOST_BYTES
     }
 
     fn is_half_empty(&self) -> bool {
-        self.load.events() <= MOST_EVENTS / 2 && self.load.bytes() <= MOST_BYTES / 2
+        self.books.load.events() <= MOST_EVENTS / 2 && self.books.load.bytes() <= MOST_BYTES / 2
     }
 }
 
@@ -157,7 +166,7 @@ impl Intake for Hall {
     }
 
     fn assigned(&self, partition: i32, offset: i64, _metadata: &str, begun: bool) {
-        let ledger = Arc::new(Ledger::new(offset, begun, &self.load, &self.broken, &self.metrics));
+        let ledger = Arc::new(Ledger::new(partition, offset, begun, &self.books));
         let (sender, events) = mpsc::unbounded_channel();
         let mut letters = self.letters.subscribe();
         // What was asked for before the partition was ours.
@@ -202,8 +211,8 @@ impl Intake for Hall {
 
     fn receive(&self, events: Vec<Event>) {
         let bytes: usize = events.iter().map(Event::bytes).sum();
-        self.metrics.records_in.inc_by(events.len() as u64);
-        self.metrics.bytes_in.inc_by(bytes as u64);
+        self.books.metrics.records_in.inc_by(events.len() as u64);
+        self.books.metrics.bytes_in.inc_by(bytes as u64);
         let all = self.lock();
         let mut batch = events.into_iter().peekable();
         while let Some(first) = batch.next() {
@@ -222,7 +231,7 @@ impl Intake for Hall {
     }
 
     fn room(&self) -> usize {
-        match self.is_full() && self.lock().paused.is_empty() {
+        match self.is_full() && self.lock().read().next().is_some() {
             true => 0,
             false => MOST_EVENTS,
         }
@@ -232,16 +241,17 @@ impl Intake for Hall {
         let now = Moment::now();
         let mut all = self.lock();
         let mut flow = Flow::default();
-        if !all.paused.is_empty() {
-            if self.is_half_empty() {
-                flow.resume = std::mem::take(&mut all.paused);
-            }
-        } else if !self.is_full() {
+        if self.is_half_empty() {
+            flow.resume = std::mem::take(&mut all.paused);
+        }
+        // Those that came while the others were paused are read, too.
+        let read: Vec<i32> = all.read().collect();
+        if !self.is_full() || read.is_empty() {
             all.full_since = None;
         } else if now.since(*all.full_since.get_or_insert(now)) >= FULL_BEFORE_PAUSE {
-            all.paused = all.lines.keys().copied().collect();
+            all.paused.extend(&read);
             all.full_since = None;
-            flow.pause.clone_from(&all.paused);
+            flow.pause = read;
         }
         flow
     }
@@ -263,7 +273,8 @@ impl Intake for Hall {
     }
 
     fn is_busy(&self) -> bool {
-        self.load.events() > 0 || self.lock().lines.values().any(|line| line.ledger.is_changed())
+        self.books.load.events() > 0
+            || self.lock().lines.values().any(|line| line.ledger.is_changed())
     }
 
     fn trouble(&self, fault: Option<&Fault>) {
@@ -282,7 +293,10 @@ impl Intake for Hall {
             .iter()
             .map(|(partition, line)| (*partition, line.ledger.watermark()))
             .collect();
-        self.metrics.in_flight.set(i64::try_from(self.load.events()).unwrap_or(i64::MAX));
-        crate::runtime::report_lag(&self.state, &self.metrics, oldest, &watermarks, measured);
+        self.books
+            .metrics
+            .in_flight
+            .set(i64::try_from(self.books.load.events()).unwrap_or(i64::MAX));
+        crate::runtime::report_lag(&self.state, &self.books.metrics, oldest, &watermarks, measured);
     }
 }

@@ -8,6 +8,7 @@ mod enriching;
 mod exactly_once;
 mod lookups;
 mod outages;
+mod oversize;
 mod owners;
 mod parking;
 mod positions;
