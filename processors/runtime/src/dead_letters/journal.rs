@@ -167,7 +167,11 @@ fn look_on(journal: &Weak<Journal>, follower: &mut Follower, from: &mut i64) -> 
         let Some(journal) = journal.upgrade() else { return Ok(()) };
         let (asked, answered) = journal.progress(|progress| (progress.asked, progress.answered));
         if awaited.is_none() && asked > answered {
-            awaited = Some((asked, follower.bounds()?.high));
+            let end = follower.bounds()?.high;
+            if follower.position() < end {
+                follower.look_anew()?;
+            }
+            awaited = Some((asked, end));
         }
         if let Some((asked, end)) = awaited.filter(|(_, end)| follower.has_reached(*end)) {
             tracing::trace!(end, "the journal is read to its end");

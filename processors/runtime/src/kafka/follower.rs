@@ -48,6 +48,19 @@ impl Follower {
         Ok(follower)
     }
 
+    /// From now on only an end counts that is reached anew: an earlier one tells nothing of what has come
+    /// since.
+    ///
+    /// # Errors
+    /// A `Remote` fault when it cannot be read anew.
+    pub fn look_anew(&mut self) -> Result<(), Fault> {
+        self.quiet = None;
+        let Self { topic, partition, next, .. } = self;
+        let failed = |error: KafkaError| fault(&format!("reading topic {topic} anew"), &error);
+        let list = offsets::list(topic, &[*partition], Offset::Offset(*next)).map_err(failed)?;
+        self.client.assign(&list).map_err(failed)
+    }
+
     /// What the partition holds.
     ///
     /// # Errors
