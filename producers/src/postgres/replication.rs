@@ -16,7 +16,7 @@ use postgres_protocol::message::frontend;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::lsn::Lsn;
 use super::text::SETTINGS;
@@ -59,6 +59,8 @@ pub(super) struct Replication {
     wire: Wire<ReadHalf<Stream>>,
     confirmed: watch::Sender<Lsn>,
     status: JoinHandle<()>,
+    /// When the server said something last.
+    heard: Instant,
 }
 
 impl Drop for Replication {
@@ -92,7 +94,7 @@ impl Replication {
         let (confirmed, confirmations) = watch::channel(from);
         let status = tokio::spawn(keep_informed(writer, confirmations));
         let wire = Wire { stream: reader, buffer, shown };
-        Ok(Self { wire, confirmed, status })
+        Ok(Self { wire, confirmed, status, heard: Instant::now() })
     }
 
     /// Tells the server that it may forget what was committed before `lsn`.
@@ -112,10 +114,13 @@ impl Replication {
     /// The next frame. Nothing is lost when it is not waited for.
     pub async fn next(&mut self) -> Result<Frame, Fault> {
         loop {
-            let received = timeout(SILENCE, self.wire.receive()).await.map_err(|_| {
+            // (Not from now on: whoever waits for it looks at other things in between.)
+            let silent = self.heard + SILENCE;
+            let received = timeout_at(silent, self.wire.receive()).await.map_err(|_| {
                 let message = format!("{} has said nothing for {SILENCE:?}.", self.wire.shown);
                 Fault::remote("postgres_silent", message)
             })?;
+            self.heard = Instant::now();
             match received? {
                 Some(Message::CopyData(body)) => return frame(body.into_bytes()),
                 Some(Message::ErrorResponse(body)) => {
