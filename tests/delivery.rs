@@ -16,8 +16,9 @@ use endtoend::process::Process;
 use endtoend::shop::order;
 use endtoend::target::{Request, Target};
 use endtoend::{topic, until};
-use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use rand::Rng as _;
+use tests::broker_process::BrokerProcess;
+use tests::gate::{Gate, Login};
 
 const CONCURRENCY: usize = 4;
 
@@ -52,7 +53,7 @@ async fn sell(folder: &Folder, customers: usize, orders: usize) {
         let shop = folder.shop();
         for number in 0..orders {
             let id = format!("C-{customer}/{number:04}");
-            shop.sell(&order(&id, &format!("C-{customer}"))).await;
+            shop.tell(&order(&id, &format!("C-{customer}"))).await;
         }
     });
     futures::future::join_all(selling).await;
@@ -90,9 +91,7 @@ async fn orders_reach_the_target_once_each_over_kills_at_random_moments() {
     const CUSTOMERS: usize = 8;
     const ORDERS: usize = 40;
     const KILLS: usize = 6;
-    let seed = std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
-    println!("SEED={seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = endtoend::chance();
     let (folder, target) = world(Duration::from_millis(30)).await;
     let selling = sell(&folder, CUSTOMERS, ORDERS);
     let killing = async {
@@ -261,6 +260,25 @@ async fn started_before_its_broker_it_says_what_it_waits_for() {
     sell(&folder, 1, 1).await;
     target.has_rows(1).await;
     assert!(process.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_that_the_brokers_refuse_is_named() {
+    let (gate, files) = (Gate::start().await, tempfile::TempDir::new().unwrap());
+    let broker = BrokerProcess::behind(files.path(), gate.address);
+    gate.lead_to(broker.address());
+    gate.ask_for(Login { user: "passerelle", password: "right" });
+    let (folder, target) = world(Duration::ZERO).await;
+    let (kafka, sections) = (gate.address, pipeline(target.address));
+    folder.write("password", "wrong");
+    let login = "{ mechanism: PLAIN, username: passerelle, password: \"${file:password}\" }";
+    let kafka_section = format!("kafka: {{ brokers: \"{kafka}\", security: {{ sasl: {login} }} }}");
+    let registry = format!("registry: {{ url: \"http://{}\" }}", free_address());
+    folder.set_pipeline(&format!("{kafka_section}\n{registry}\n{sections}"));
+    let mut process = folder.start();
+    let refused = format!("The log-in of `passerelle` at {kafka} was refused");
+    folder.operators().waits("orders/sales", &[&refused, "Invalid username or password"]).await;
+    process.assert_alive();
 }
 
 #[tokio::test]

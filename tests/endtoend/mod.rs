@@ -12,6 +12,9 @@ pub mod topic;
 
 use std::time::{Duration, Instant};
 
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
 /// How long anything may take before it counts as never: generous, for slow machines.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -25,6 +28,13 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
         assert!(started.elapsed() < PATIENCE, "in {PATIENCE:?} it did not happen that {what}");
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
+}
+
+/// Chance that can be had again: it prints its seed, and takes that of the variable `SEED`.
+pub fn chance() -> StdRng {
+    let seed = std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    println!("SEED={seed}");
+    StdRng::seed_from_u64(seed)
 }
 
 /// A client without proxies, whose requests end.

@@ -14,8 +14,8 @@ use rdkafka::{ClientContext, config::RDKafkaLogLevel};
 
 use super::cluster::Cluster;
 use super::error::{code_fault, fault};
-use super::offsets;
 use super::topics::{drift, settings};
+use super::{login, offsets};
 use crate::Fault;
 use crate::runtime::Topic;
 
@@ -71,13 +71,13 @@ impl Admin {
     /// # Errors
     /// A `Remote` fault when no broker answers.
     pub async fn partitions(&self) -> Result<BTreeMap<String, i32>, Fault> {
-        let client = Arc::clone(&self.client);
-        let doing = format!("listing the topics of {}", self.cluster.brokers);
+        let (client, cluster) = (Arc::clone(&self.client), self.cluster.clone());
+        let doing = format!("listing the topics of {}", cluster.brokers);
         blocking(move || {
             let metadata = client
                 .inner()
                 .fetch_metadata(None, Duration::from_secs(3))
-                .map_err(|error| fault(&doing, &error))?;
+                .map_err(|error| login::explained(&cluster, &doing, &error))?;
             let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
             let count = |partitions: usize| i32::try_from(partitions).unwrap_or(i32::MAX);
             Ok(topics

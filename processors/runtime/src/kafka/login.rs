@@ -11,10 +11,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::cluster::Cluster;
 use super::error::fault;
+use super::reader;
 use crate::Fault;
 
 /// How many things librdkafka may have said before it says why.
 const SAID: usize = 100;
+
+/// How long one that hears why a log-in is refused tries.
+const TRIED: Duration = Duration::from_secs(1);
 
 /// Hears why a log-in is refused.
 pub(super) struct Login {
@@ -66,4 +70,19 @@ pub(super) fn failure(client: &BaseConsumer<Login>, doing: &str, error: &KafkaEr
         reason.trim_end_matches('.')
     );
     Fault::refused("kafka_authentication", message)
+}
+
+/// The same for a client that hears of no refusal: where there is a log-in, one that does tries as well.
+/// Blocks.
+pub(super) fn explained(cluster: &Cluster, doing: &str, error: &KafkaError) -> Fault {
+    if !cluster.properties.contains_key("sasl.username") {
+        return fault(doing, error);
+    }
+    match reader::client(cluster, doing) {
+        Ok(client) => {
+            drop(client.fetch_metadata(None, TRIED));
+            failure(&client, doing, error)
+        }
+        Err(fault) => fault,
+    }
 }
