@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Draft, Fault};
+use crate::{Draft, Fault, Headers};
 
 /// Where an event landed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +24,27 @@ pub struct Placed {
 pub struct Rejected {
     /// The application's id of it.
     pub id: String,
-    /// The bytes as received.
-    pub body: Bytes,
+    /// The key that it came with.
+    pub key: Option<Bytes>,
+    /// The bytes as received; none if it came without.
+    pub body: Option<Bytes>,
     /// What came with it (content type, the application's own headers), without secrets.
-    pub headers: Vec<(String, String)>,
+    pub headers: Headers,
     /// When it was received, milliseconds since the Unix epoch.
     pub received: i64,
+}
+
+impl Rejected {
+    /// What came with headers of text, and without a key.
+    pub fn of(
+        id: String,
+        body: impl Into<Bytes>,
+        headers: impl IntoIterator<Item = (&'static str, String)>,
+        received: i64,
+    ) -> Self {
+        let headers = headers.into_iter().map(|(name, value)| (name, Some(value.into())));
+        Self { id, key: None, body: Some(body.into()), headers: headers.collect(), received }
+    }
 }
 
 /// How far a source has come with the rows of a table that were there before it began.

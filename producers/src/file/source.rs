@@ -333,18 +333,14 @@ impl Run {
         let Piece { row, line, bytes, .. } = piece;
         let place = format!("{}, line {line}, record {row}", begun.name);
         let fault = Fault::data(fault.cause, format!("{place}: {}", fault.message));
-        let header = |name: &str, value: String| (name.to_owned(), value);
-        let rejected = Rejected {
-            id: format!("{}:{row}", begun.id),
-            body: body.into(),
-            headers: vec![
-                header("content-type", "application/octet-stream".to_owned()),
-                header("passerelle_file", begun.name.clone()),
-                header("passerelle_line", line.to_string()),
-                header("passerelle_bytes", format!("{}-{}", bytes.start, bytes.end)),
-            ],
-            received: unix_millis(),
-        };
+        let headers = [
+            ("content-type", "application/octet-stream".to_owned()),
+            ("passerelle_file", begun.name.clone()),
+            ("passerelle_line", line.to_string()),
+            ("passerelle_bytes", format!("{}-{}", bytes.start, bytes.end)),
+        ];
+        let id = format!("{}:{row}", begun.id);
+        let rejected = Rejected::of(id, body, headers, unix_millis());
         let route = &*self.source.route;
         tracing::warn!(route, %fault, "a record is kept in the dead letters");
         self.out.reject(rejected, &fault).await?;
@@ -405,12 +401,9 @@ impl Run {
                 begun.name, begun.at.row, begun.size, begun.content
             );
             let fault = Fault::data("file_interrupted", message);
-            let rejected = Rejected {
-                id: format!("{}:interrupted:{}", begun.id, begun.at.row),
-                body: begun.name.clone().into(),
-                headers: vec![("passerelle_file".to_owned(), begun.name.clone())],
-                received: unix_millis(),
-            };
+            let id = format!("{}:interrupted:{}", begun.id, begun.at.row);
+            let headers = [("passerelle_file", begun.name.clone())];
+            let rejected = Rejected::of(id, begun.name.clone(), headers, unix_millis());
             tracing::warn!(route = &*self.source.route, %fault, "a file was read in part");
             self.out.reject(rejected, &fault).await?;
             self.write(Vec::new(), &Begun { named: true, ..begun }, false).await?;

@@ -84,7 +84,11 @@ impl Place {
     fn rejected(&self) -> Vec<(String, &'static str, String)> {
         let kept = self.desk.0.lock().unwrap();
         let of = |one: &(engine::publisher::Rejected, Fault)| {
-            (one.0.id.clone(), one.1.cause, String::from_utf8_lossy(&one.0.body).into_owned())
+            (
+                one.0.id.clone(),
+                one.1.cause,
+                String::from_utf8_lossy(one.0.body.as_deref().unwrap()).into_owned(),
+            )
         };
         kept.rejected.iter().map(of).collect()
     }

@@ -299,14 +299,11 @@ async fn blocking<T: Send + 'static>(
 
 /// A record that cannot be one of ours, as it came.
 fn rejected(record: &Event, id: String) -> Rejected {
-    let shown = |(name, value): (&str, Option<&bytes::Bytes>)| {
-        let value = value.map(|value| String::from_utf8_lossy(value).into_owned());
-        (name.to_owned(), value.unwrap_or_default())
-    };
     Rejected {
         id,
-        body: record.payload.clone().unwrap_or_default(),
-        headers: record.headers.iter().map(shown).collect(),
+        key: record.key.clone(),
+        body: record.payload.clone(),
+        headers: record.headers.clone(),
         received: unix_millis(),
     }
 }

@@ -174,9 +174,9 @@ impl Reading {
 
     /// An item that makes no event, to be kept as it came.
     pub fn rejected(item: &Item, received: i64) -> Rejected {
-        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        let body = schemas::json::write(&item.value).into_bytes().into();
-        Rejected { id: format!("{}@{:016x}", item.mark.1, item.version), body, headers, received }
+        let headers = [("content-type", "application/json".to_owned())];
+        let id = format!("{}@{:016x}", item.mark.1, item.version);
+        Rejected::of(id, schemas::json::write(&item.value), headers, received)
     }
 }
 

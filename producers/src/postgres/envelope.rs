@@ -1,6 +1,5 @@
 //! What becomes of a change: an event, a tombstone, nothing.
 
-use bytes::Bytes;
 use chrono::DateTime;
 use chrono::SecondsFormat;
 use engine::expression::{Diagnostic, Expression, Input, Own, Program};
@@ -236,9 +235,8 @@ impl Envelope {
 
     /// A change that makes no event, to be kept.
     pub fn rejected(&self, change: &Happened<'_>) -> Rejected {
-        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        let body = Bytes::from(json(change));
-        Rejected { id: change.id.clone(), body, headers, received: change.received }
+        let headers = [("content-type", "application/json".to_owned())];
+        Rejected::of(change.id.clone(), json(change), headers, change.received)
     }
 }
 

@@ -1,7 +1,5 @@
 //! Reading a call: who sent it, which event it is.
 
-use std::collections::BTreeMap;
-
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use engine::expression::Program;
@@ -264,13 +262,13 @@ fn time_of(program: &Program, event: &Event, value: &Value) -> Result<Option<i64
 }
 
 /// What came with a call, without what could be a secret.
-pub fn kept_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
+pub fn kept_headers(headers: &HeaderMap) -> Headers {
     const SECRET: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "x-api-key"];
     headers
         .iter()
         .filter(|(name, _)| !SECRET.contains(&name.as_str()))
-        .filter_map(|(name, value)| {
-            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        .map(|(name, value)| {
+            (name.as_str().to_owned(), Some(Bytes::copy_from_slice(value.as_bytes())))
         })
         .collect()
 }

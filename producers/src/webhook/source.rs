@@ -240,8 +240,9 @@ impl Endpoint {
         if self.on_invalid == OnInvalid::Refuse {
             return Err(Answer::unfit(&field, &fault.message));
         }
-        let headers = kept_headers(call.headers).into_iter().collect();
-        let rejected = Rejected { id, body: body.raw, headers, received: call.received };
+        let headers = kept_headers(call.headers);
+        let (body, received) = (Some(body.raw), call.received);
+        let rejected = Rejected { id, key: None, body, headers, received };
         Ok(Entrance::Rejected(rejected, fault))
     }
 

@@ -12,8 +12,6 @@ mod letters;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::kafka::Record;
 use crate::publisher::Rejected;
 use crate::{Domain, Event, Fault, Headers, event};
@@ -125,9 +123,7 @@ impl DeadLetters {
 
     /// The record that keeps what a source received and cannot publish on `topic`.
     pub fn rejected(&self, rejected: &Rejected, fault: &Fault, topic: &str) -> Record {
-        let given = rejected.headers.iter();
-        let mut headers: Headers =
-            given.map(|(name, value)| (name.clone(), Some(Bytes::from(value.clone())))).collect();
+        let mut headers = rejected.headers.clone();
         headers.set(event::CE_ID, rejected.id.clone());
         headers.set(event::CE_SOURCE, self.route.to_string());
         headers.set(event::RECEIVED, rejected.received.to_string());
@@ -135,8 +131,8 @@ impl DeadLetters {
         Record {
             topic: Arc::clone(&self.topic),
             partition: None,
-            key: None,
-            payload: Some(rejected.body.clone()),
+            key: rejected.key.clone(),
+            payload: rejected.body.clone(),
             headers,
         }
     }
@@ -174,6 +170,8 @@ impl DeadLetters {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     #[test]

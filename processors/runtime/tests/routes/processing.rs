@@ -113,12 +113,9 @@ impl Source for Ten {
             };
             out.send(draft).await?;
         }
-        let rejected = Rejected {
-            id: "evt_bad".into(),
-            body: Bytes::from_static(b"{"),
-            headers: vec![("content-type".into(), "application/json".into())],
-            received: engine::clock::unix_millis(),
-        };
+        let headers = [("content-type", "application/json".to_owned())];
+        let now = engine::clock::unix_millis();
+        let rejected = Rejected::of("evt_bad".to_owned(), &b"{"[..], headers, now);
         out.reject(rejected, &Fault::data("json_invalid", "cut off")).await?;
         self.0.lock().expect("not poisoned").replace(out.clone());
         out.ready();
