@@ -81,8 +81,9 @@ impl Cursor {
         }
     }
 
-    /// Notes an item as published or rejected; false if it was already, in this version.
-    pub fn take(&mut self, item: &Item, incremental: bool) -> bool {
+    /// Notes an item as published or rejected; false if it was already, in this version. What is dated
+    /// later than `now` (microseconds since the Unix epoch) does not hide what changes until then.
+    pub fn take(&mut self, item: &Item, incremental: bool, now: i64) -> bool {
         if item.fault.is_some() {
             let new = !self.rejected.contains(&item.version);
             if new {
@@ -94,7 +95,7 @@ impl Cursor {
             return new;
         }
         if incremental {
-            self.high = self.high.max(Some(item.mark.0));
+            self.high = self.high.max(Some(item.mark.0.min(now)));
             if self.sweep.as_ref().is_some_and(|sweep| sweep.passes_over(&item.mark)) {
                 return false;
             }

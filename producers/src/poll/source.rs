@@ -305,8 +305,10 @@ impl Run {
     /// letters.
     async fn publishable(&mut self, items: Vec<Item>) -> Result<Vec<Draft>, Fault> {
         let (source, cursor) = (&self.source, &mut self.cursor);
+        let now = unix_millis().saturating_mul(1_000);
+        let items = items.into_iter();
         let new: Vec<Item> =
-            items.into_iter().filter(|item| cursor.take(item, source.incremental)).collect();
+            items.filter(|item| cursor.take(item, source.incremental, now)).collect();
         let details = stream::iter(new).map(|item| source.detailed(item)).buffered(DETAILS_AT_ONCE);
         let new: Vec<Option<Item>> = details.try_collect().await?;
         let received = unix_millis();
