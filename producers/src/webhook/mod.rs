@@ -49,7 +49,7 @@ pub struct WebhookOptions {
     pub body_limit: Size,
     /// Where the event's id is found; a second call with the same id makes no second event. Without
     /// this option the platform's own: `webhook-id`, Stripe's `.id`, `X-GitHub-Delivery`,
-    /// `X-Shopify-Event-Id`.
+    /// `X-Shopify-Topic` with `X-Shopify-Event-Id`.
     pub id: Option<Id>,
     /// What kind of event it is (`ce_type`), for example `.type`. Without this option the platform's
     /// own, where it sends one.

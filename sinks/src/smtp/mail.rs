@@ -15,6 +15,9 @@ use serde_json::{Value as Json, json};
 
 use super::Options;
 
+/// The last moment that a mail's date can name, in milliseconds since the Unix epoch: the end of 9999.
+const LAST_DATE: u64 = 253_402_300_799_999;
+
 /// What a route's mails are made by.
 pub(super) struct Letter {
     route: Arc<str>,
@@ -87,7 +90,7 @@ impl Letter {
     pub fn write(&self, event: &Event) -> Result<Message, Fault> {
         let from = one("mail_from", &self.from.render(event)?)?;
         let key = event.idempotency_key(&self.route);
-        let sent = u64::try_from(event.received()).unwrap_or_default();
+        let sent = u64::try_from(event.received()).unwrap_or_default().min(LAST_DATE);
         let mut mail = Message::builder()
             .message_id(Some(format!("<{key}@{}>", from.email.domain())))
             // When it was received, not now: a repeat is the same mail.

@@ -166,9 +166,15 @@ impl Verifier {
     /// <https://shopify.dev/docs/apps/build/webhooks/subscribe/https>
     fn shopify(&self, headers: &HeaderMap, body: &[u8]) -> Result<Signed, Refusal> {
         self.base64_of_body(headers, "x-shopify-hmac-sha256", body)?;
-        let id =
-            text(headers, "x-shopify-event-id").or_else(|| text(headers, "x-shopify-webhook-id"));
-        Ok(Signed { id, kind: text(headers, "x-shopify-topic"), sent: None })
+        let kind = text(headers, "x-shopify-topic");
+        // What happened has one id for all that is told of it: an order that is created and paid at once
+        // is told twice, by two topics.
+        let happened = text(headers, "x-shopify-event-id").map(|id| match &kind {
+            Some(topic) => format!("{topic}/{id}"),
+            None => id,
+        });
+        let id = happened.or_else(|| text(headers, "x-shopify-webhook-id"));
+        Ok(Signed { id, kind, sent: None })
     }
 
     /// <https://developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/request-validation>:
