@@ -60,7 +60,7 @@ async fn a_field_that_is_gone_is_named_before_the_first_event_comes() {
     );
     assert!(route["next_try"].is_i64(), "{route}");
     // What comes meanwhile waits, and is counted.
-    folder.shop().sell(&order("O-0", "C-1")).await;
+    folder.shop().tell(&order("O-0", "C-1")).await;
     until("the order is seen to wait", async || {
         (operators.routes().await["orders/contacts"]["lag_events"] == 1).then_some(())
     })

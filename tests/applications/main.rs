@@ -7,6 +7,7 @@ mod contracts;
 mod endtoend;
 mod hubspot;
 mod mailbox;
+mod objects;
 mod quickbooks;
 mod rows;
 mod simulator;

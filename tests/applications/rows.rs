@@ -218,10 +218,12 @@ impl Application for Dolibarr {
         let body = request.json();
         let Some(rest) = request.below("/orders") else { return missing() };
         match (request.method.as_str(), rest.trim_start_matches('/')) {
-            ("GET", rest) => {
-                let reference = rest.strip_prefix("ref_ext/").unwrap_or_default();
+            ("GET", "") => {
+                let filter = request.parameter("sqlfilters");
+                let reference = filter.strip_prefix("(t.ref_ext:=:'").unwrap_or_default();
+                let reference = reference.strip_suffix("')").unwrap_or_default();
                 let found = self.0.find("ref_ext", reference).cloned();
-                found.map_or_else(missing, |row| (200, row))
+                found.map_or_else(missing, |row| (200, json!([row])))
             }
             ("POST", "") if is_bad(&body["ref_ext"]) => {
                 let message = "Bad Request: ErrorFieldRequired socid";
@@ -258,9 +260,11 @@ impl Application for WooCommerce {
             return (404, json!({ "code": "rest_no_route" }));
         };
         match (request.method.as_str(), rest.trim_start_matches('/')) {
+            // It takes what it is asked for to be a list.
             ("GET", "") => {
-                let found = self.0.find("sku", request.parameter("sku"));
-                (200, json!(found.into_iter().collect::<Vec<_>>()))
+                let asked = request.parameter("sku").split(',').chain([request.parameter("sku")]);
+                let found = asked.filter_map(|sku| self.0.find("sku", sku));
+                (200, json!(found.collect::<Vec<_>>()))
             }
             ("POST", "") if is_bad(&body["sku"]) => {
                 (400, json!({ "code": "rest_invalid_param", "message": "no" }))

@@ -41,6 +41,20 @@ pub struct Case {
     pub more: &'static str,
 }
 
+impl Case {
+    pub fn pipeline(&self) -> String {
+        let Self { simulator, connector, connection, from, topics, sink, more, .. } = self;
+        let shop = SHOP.replace("TOPICS", topics);
+        let separator = if connection.is_empty() { "" } else { ", " };
+        let plain =
+            if simulator.url.starts_with("smtp") { "tls: false" } else { "allow_private: true" };
+        format!(
+            "{shop}connections:\n  application: {{ {connector}: {{ url: \"{}\", {plain}, timeout: 1s{separator}{connection} }} }}\nsinks:\n  application: {{ from: {from}, {SINK}, {sink} }}\n{more}\n",
+            simulator.url
+        )
+    }
+}
+
 /// A story in the making.
 struct Story<'c> {
     case: &'c Case,
@@ -54,16 +68,7 @@ struct Story<'c> {
 /// process is killed between its write and the commit. Each order ends there once, the refused ones in
 /// the dead letters.
 pub async fn holds(case: &Case, files: &[(&str, &str)]) {
-    let Case { simulator, connector, connection, from, topics, sink, more, .. } = case;
-    let shop = SHOP.replace("TOPICS", topics);
-    let separator = if connection.is_empty() { "" } else { ", " };
-    let plain =
-        if simulator.url.starts_with("smtp") { "tls: false" } else { "allow_private: true" };
-    let pipeline = format!(
-        "{shop}connections:\n  application: {{ {connector}: {{ url: \"{}\", {plain}, timeout: 1s{separator}{connection} }} }}\nsinks:\n  application: {{ from: {from}, {SINK}, {sink} }}\n{more}\n",
-        simulator.url
-    );
-    let folder = Folder::with(&pipeline);
+    let folder = Folder::with(&case.pipeline());
     for (name, text) in files {
         std::fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
         folder.write(name, text);
@@ -91,7 +96,7 @@ impl Story<'_> {
         let shop = self.folder.shop();
         for _ in 0..count {
             let id = format!("O-{}", self.sold);
-            shop.sell(&order(&id, "C-1")).await;
+            shop.tell(&order(&id, "C-1")).await;
             self.sold += 1;
         }
     }
@@ -136,7 +141,7 @@ impl Story<'_> {
     async fn orders_that_are_refused(&mut self) {
         let shop = self.folder.shop();
         for number in 0..2 {
-            shop.sell(&order(&format!("{BAD}-{number}"), "C-1")).await;
+            shop.tell(&order(&format!("{BAD}-{number}"), "C-1")).await;
         }
         self.sell(2).await;
         self.arrived("orders that are refused").await;

@@ -172,9 +172,14 @@ impl Event {
     /// tried again after its target refused it gains `.n`, for the n-th refusal: targets that keep
     /// keys would only repeat their refusal.
     pub fn idempotency_key(&self, route: &str) -> String {
+        self.key_of([self.headers.text(CE_SOURCE).unwrap_or(&self.topic), &self.id(), route])
+    }
+
+    /// A key for what these name together; another one once the application has rejected the event.
+    pub fn key_of<'a>(&self, parts: impl IntoIterator<Item = &'a str>) -> String {
         use sha2::{Digest, Sha256};
         let mut hash = Sha256::new();
-        for part in [self.headers.text(CE_SOURCE).unwrap_or(&self.topic), &self.id(), route] {
+        for part in parts {
             // The length goes first so that no two lists of parts read the same.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());

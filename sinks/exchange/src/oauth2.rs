@@ -81,6 +81,16 @@ impl OAuth2 {
         Target { url: self.token_url.clone(), ..of.clone() }
     }
 
+    /// What tells it from others: all that decides which tokens it gets.
+    fn name(&self) -> String {
+        let Self { token_url, client_id, store, scope, parameters, credentials_in, .. } = self;
+        let secrets = self.secrets();
+        let secrets: Vec<_> = secrets.iter().map(Secret::reveal).collect();
+        format!(
+            "{token_url} {client_id} {secrets:?} {store:?} {scope:?} {parameters:?} {credentials_in:?}"
+        )
+    }
+
     pub(super) fn check(&self, of: &Target, findings: &mut Findings) {
         let mut wrong = |field: &str, cause: String, hint: &str| {
             findings.connection(&format!("/auth/oauth2/{field}"), "oauth2", cause, hint);
@@ -113,9 +123,7 @@ impl AllTokens {
         target: &Target,
         setup: &Setup,
     ) -> Result<Arc<Tokens>, Fault> {
-        let OAuth2 { token_url, client_id, scope, .. } = oauth2;
-        let refresh = oauth2.refresh_token.as_ref().map(Secret::reveal);
-        let name = format!("{token_url} {client_id} {refresh:?} {scope:?}");
+        let name = oauth2.name();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all.get(&name) {
             return Ok(Arc::clone(known));

@@ -129,9 +129,16 @@ pub(super) fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Dur
         return None;
     }
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit are a long time.
-        true => Duration::from_secs(text.parse().unwrap_or(u64::MAX)),
+    // Shopify writes `2.0`.
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let wait = match !whole.is_empty() && are_digits(whole) && are_digits(fraction) {
+        true => {
+            // More digits than fit are a long time.
+            let seconds = whole.parse().unwrap_or(u64::MAX);
+            let more = fraction.bytes().any(|digit| digit != b'0');
+            Duration::from_secs(seconds.saturating_add(more.into()))
+        }
         false => {
             let until = httpdate::parse_http_date(text).ok()?;
             let date = headers.get(DATE).and_then(|date| date.to_str().ok());
@@ -160,6 +167,8 @@ mod tests {
     #[test]
     fn retry_after_is_read_as_seconds_and_as_a_date() {
         assert_eq!(wait(&[("retry-after", "120")]), Some(Duration::from_secs(120)));
+        assert_eq!(wait(&[("retry-after", "2.0")]), Some(Duration::from_secs(2)));
+        assert_eq!(wait(&[("retry-after", "0.5")]), Some(Duration::from_secs(1)));
         let date = "Wed, 21 Oct 2015 07:28:00 GMT";
         let later = "Wed, 21 Oct 2015 07:30:00 GMT";
         let pairs = [("retry-after", later), ("date", date)];
@@ -171,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_retry_after_that_is_past_or_nonsense_is_none() {
-        for text in ["0", "soon", "-5", "Wed, 21 Oct 2015 07:28:00 GMT"] {
+        for text in ["0", "0.0", ".", ".5", "", "soon", "-5", "Wed, 21 Oct 2015 07:28:00 GMT"] {
             assert_eq!(wait(&[("retry-after", text)]), None, "{text}");
         }
         assert_eq!(

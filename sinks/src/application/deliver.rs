@@ -6,7 +6,7 @@ use reqwest::header::HeaderValue;
 
 use super::answer::{self, Told};
 use super::contract::Contract;
-use super::description::Look;
+use super::description::{KeyOf, Look};
 use super::options::Operation;
 use super::request::add_parameter;
 use super::route::{Finding, Job, KeyIn, Route, Writing};
@@ -154,12 +154,7 @@ impl Route {
     ) -> Result<Told, Fault> {
         let context = self.context(job, found, [("cursor", Value::Null)]);
         let mut call = writing.request.call(&context, &self.common)?;
-        // One event may need several writes, and applications take a key for one of them. The third
-        // time the second one's key would be sent with another body.
-        let key = match round {
-            0 => format!("{}-{}", job.key, word.word()),
-            round => format!("{}-{}{round}", job.key, word.word()),
-        };
+        let key = self.key(writing, word, job, round);
         match &self.idempotency {
             Some(KeyIn::Header(name)) => {
                 let value = HeaderValue::from_str(&key).map_err(|_| {
@@ -172,6 +167,19 @@ impl Route {
         }
         let answer = self.exchange.send(call).await?;
         Ok(self.rules.judge(&self.exchange, &answer))
+    }
+
+    fn key(&self, writing: &Writing, word: Operation, job: &Job<'_>, round: usize) -> String {
+        let word = word.word();
+        match (writing.key, &job.id, round) {
+            (KeyOf::Object, Some(id), _) => {
+                format!("{}-{word}", job.event.key_of([&*self.object, id]))
+            }
+            // One event may need several writes, and applications take a key for one of them. The third
+            // time the second one's key would be sent with another body.
+            (_, _, 0) => format!("{}-{word}", job.key),
+            (_, _, round) => format!("{}-{word}{round}", job.key),
+        }
     }
 
     fn delivered(

@@ -279,6 +279,9 @@ pub(super) struct Write {
     /// When the object is looked up before.
     #[serde(default)]
     pub look: Look,
+    /// What the key names that is sent for applications with `idempotency`.
+    #[serde(default)]
+    pub key: KeyOf,
     /// The id in the answer, for the operator.
     #[serde(default)]
     pub result: Option<Code>,
@@ -288,6 +291,18 @@ pub(super) struct Write {
     /// What is promised about repeats, where it does not follow from the rest.
     #[serde(default)]
     pub once: Option<Promise>,
+}
+
+/// What an idempotency key names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum KeyOf {
+    /// The event.
+    #[default]
+    Event,
+    /// The object, by its id: for a `create` in an application whose look-up does not see at once what
+    /// was written. The second event of an object would make a second one of it.
+    Object,
 }
 
 /// When an object is looked up before it is written.

@@ -13,7 +13,7 @@ use vrl::value::{KeyString, ObjectMap};
 use super::answer::{self, Rules};
 use super::connection::{self, Connected};
 use super::contract::Contract;
-use super::description::{Batch, Description, Find, Idempotency, Look, Object, Write};
+use super::description::{Batch, Description, Find, Idempotency, KeyOf, Look, Object, Write};
 use super::options::{Operation, RouteOptions};
 use super::request::{Common, Compiler, Prepared};
 use crate::http::OnDelete;
@@ -58,6 +58,7 @@ pub(super) struct Finding {
 pub(super) struct Writing {
     pub request: Prepared,
     pub look: Look,
+    pub key: KeyOf,
     pub result: Option<Program>,
     pub batch: Option<Batching>,
 }
@@ -143,7 +144,7 @@ impl Writing {
         let batch = write.batch.as_ref();
         let batch =
             batch.and_then(|batch| Batching::compile(batch, &format!("{pointer}/batch"), compiler));
-        Some(Self { request: request?, look: write.look, result, batch })
+        Some(Self { request: request?, look: write.look, key: write.key, result, batch })
     }
 }
 
