@@ -117,7 +117,7 @@ async fn topics_tap_and_status_show_what_a_running_process_does() {
     shows(&nobody, 1, &["No running process was found", "--kafka"]);
     let mut process = folder.run().await;
     for number in 1..=3 {
-        folder.shop().sell(&order(&format!("O-{number}"), &format!("C-{number}"))).await;
+        folder.shop().tell(&order(&format!("O-{number}"), &format!("C-{number}"))).await;
     }
     until("three sales are there", async || {
         (folder.tap("erp.sales").await.len() == 3).then_some(())

@@ -47,7 +47,7 @@ async fn world(
 async fn sell(folder: &Folder, customer: &str, numbers: std::ops::Range<u32>) {
     let shop = folder.shop();
     for number in numbers {
-        shop.sell(&order(&format!("{customer}/{number:03}"), customer)).await;
+        shop.tell(&order(&format!("{customer}/{number:03}"), customer)).await;
     }
 }
 

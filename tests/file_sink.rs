@@ -16,8 +16,7 @@ use endtoend::folder::{Folder, ORDERS_TO_SALES};
 use endtoend::process::Process;
 use endtoend::shop::order;
 use endtoend::until;
-use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use rand::Rng as _;
 use serde_json::{Value as Json, json};
 
 const CUSTOMERS: usize = 8;
@@ -75,7 +74,7 @@ async fn sell(folder: &Folder, orders: usize) {
     let selling = (0..CUSTOMERS).map(async |customer| {
         let shop = folder.shop();
         for number in 0..orders {
-            shop.sell(&priced(customer, number)).await;
+            shop.tell(&priced(customer, number)).await;
         }
     });
     futures::future::join_all(selling).await;
@@ -253,9 +252,7 @@ async fn every_order_is_in_the_files_once_over_kills_at_random_moments() {
     }
     const ORDERS: usize = 50;
     const KILLS: usize = 8;
-    let seed = std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
-    println!("SEED={seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = endtoend::chance();
     let folder = folder();
     let killing = async {
         let mut process = run(&folder).await;
@@ -294,7 +291,7 @@ async fn a_full_or_read_only_disk_is_waited_for_and_leaves_no_half_files() {
     let shop = folder.shop();
     for number in 1..ORDERS {
         for customer in 0..CUSTOMERS {
-            shop.sell(&priced(customer, number)).await;
+            shop.tell(&priced(customer, number)).await;
         }
     }
     for route in ["orders/lake", "orders/lines"] {
@@ -310,7 +307,7 @@ async fn a_full_or_read_only_disk_is_waited_for_and_leaves_no_half_files() {
     folder.operators().caught_up().await;
     disk.read_only(true);
     for customer in 0..CUSTOMERS {
-        shop.sell(&priced(customer, ORDERS)).await;
+        shop.tell(&priced(customer, ORDERS)).await;
     }
     folder.operators().waits("orders/lake", &["Read-only file system"]).await;
     disk.read_only(false);

@@ -88,7 +88,7 @@ sinks:
 async fn sell(folder: &Folder, customer: usize) {
     let (shop, customer) = (folder.shop(), format!("C-{customer}"));
     for number in 0..ORDERS {
-        shop.sell(&order(&format!("{customer}/{number}"), &customer)).await;
+        shop.tell(&order(&format!("{customer}/{number}"), &customer)).await;
     }
 }
 

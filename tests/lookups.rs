@@ -17,8 +17,7 @@ use endtoend::folder::{Folder, ORDERS_TO_SALES};
 use endtoend::process::Answer;
 use endtoend::shop::{Shop, order, signed};
 use endtoend::until;
-use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use rand::Rng as _;
 use serde_json::{Value, json};
 
 const CONTACT: &str = r#"contact: { topic: crm.contacts, by: .customer.id, on_miss: wait }"#;
@@ -146,12 +145,12 @@ async fn orders_get_what_a_topic_and_a_file_say_of_their_customers() {
         let body = json!({ "id": id, "email": null, "name": name }).to_string();
         assert_eq!(crm.send(signed(event, body)).await.status, 200);
     };
-    shop.sell(&order("1", "C-1")).await;
+    shop.tell(&order("1", "C-1")).await;
     folder.operators().waits("orders/to_sale", &["`contact` by `C-1`"]).await;
     contact("e1", "C-1", "Augusta").await;
     assert_eq!(sale(&folder, "1").await, ("Augusta".into(), "North".into()));
     contact("e2", "C-2", "Charles").await;
-    shop.sell(&order("2", "C-2")).await;
+    shop.tell(&order("2", "C-2")).await;
     assert_eq!(sale(&folder, "2").await, ("Charles".into(), "East".into()));
     // The file is replaced, then replaced by a bad one, which changes nothing.
     folder.write(".new", &REGIONS.replace("North", "South"));
@@ -159,7 +158,7 @@ async fn orders_get_what_a_topic_and_a_file_say_of_their_customers() {
     let mut number = 2;
     until("the region is another", async || {
         number += 1;
-        shop.sell(&order(&number.to_string(), "C-1")).await;
+        shop.tell(&order(&number.to_string(), "C-1")).await;
         let (_, region) = sale(&folder, &number.to_string()).await;
         (region == "South").then_some(())
     })
@@ -170,12 +169,12 @@ async fn orders_get_what_a_topic_and_a_file_say_of_their_customers() {
         (log.contains("`C-1` (rows 1 and 2)") && log.contains("stays in use")).then_some(())
     })
     .await;
-    shop.sell(&order("bad", "C-1")).await;
+    shop.tell(&order("bad", "C-1")).await;
     assert_eq!(sale(&folder, "bad").await, ("Augusta".into(), "South".into()));
     // After a kill all is read again; without a good file, the route waits for one.
     process.kill();
     let process = folder.run().await;
-    shop.sell(&order("after", "C-2")).await;
+    shop.tell(&order("after", "C-2")).await;
     folder.operators().waits("orders/to_sale", &["regions.csv"]).await;
     folder.write("regions.csv", REGIONS);
     assert_eq!(sale(&folder, "after").await, ("Charles".into(), "East".into()));
@@ -219,9 +218,7 @@ async fn what_is_asked_of_an_application_is_in_each_sale_once_over_kills_at_rand
     const CUSTOMERS: usize = 8;
     const ORDERS: usize = 30;
     const KILLS: usize = 5;
-    let seed = std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
-    println!("SEED={seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = endtoend::chance();
     let (crm, address) = Crm::start().await;
     let enrich = r#"    delivery: exactly_once
     enrich:
@@ -237,7 +234,7 @@ async fn what_is_asked_of_an_application_is_in_each_sale_once_over_kills_at_rand
         let shop = folder.shop();
         for number in 0..ORDERS {
             let id = format!("C-{customer}/{number:04}");
-            shop.sell(&order(&id, &format!("C-{customer}"))).await;
+            shop.tell(&order(&id, &format!("C-{customer}"))).await;
             // The kills have to meet it.
             tokio::time::sleep(Duration::from_millis(150)).await;
         }

@@ -91,7 +91,7 @@ async fn a_rule_in_python_makes_lines_of_bundles_once_over_kills_of_it_and_of_th
     let (folder, variables) = folder(&rules, &erp);
     let mut process = run(&folder, &variables).await;
     let shop = folder.shop();
-    shop.sell(&bundle("B-0", "BUNDLE-STARTER", "9.99")).await;
+    shop.tell(&bundle("B-0", "BUNDLE-STARTER", "9.99")).await;
     erp.has_rows(1).await;
     let sale = erp.taken().remove(0).body;
     assert_eq!(
@@ -104,8 +104,8 @@ async fn a_rule_in_python_makes_lines_of_bundles_once_over_kills_of_it_and_of_th
     );
 
     // What the rule refuses is kept with its reason; the orders behind it go on.
-    shop.sell(&bundle("B-1", "BUNDLE-NONE", "9.99")).await;
-    shop.sell(&bundle("B-2", "BUNDLE-GIFT", "5.00")).await;
+    shop.tell(&bundle("B-1", "BUNDLE-NONE", "9.99")).await;
+    shop.tell(&bundle("B-2", "BUNDLE-GIFT", "5.00")).await;
     erp.has_rows(2).await;
     let letters = folder.ask(&["dead-letters", "list", "bundles/to_sale"]).await;
     assert!(letters.stdout.contains("there is no bundle NONE"), "{letters:?}");
@@ -113,7 +113,7 @@ async fn a_rule_in_python_makes_lines_of_bundles_once_over_kills_of_it_and_of_th
     // While it is away the route waits and says so, and the process may die meanwhile.
     rules.kill();
     for number in 3..8 {
-        shop.sell(&bundle(&format!("B-{number}"), "BUNDLE-STARTER", "9.99")).await;
+        shop.tell(&bundle(&format!("B-{number}"), "BUNDLE-STARTER", "9.99")).await;
     }
     folder.operators().waits("bundles/to_sale", &["127.0.0.1"]).await;
     process.kill();

@@ -24,8 +24,7 @@ use endtoend::process::Process;
 use endtoend::shop::order;
 use endtoend::until;
 use proxy::{Proxy, Weather};
-use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use rand::Rng as _;
 use serde_json::Value as Json;
 
 const CUSTOMERS: usize = 8;
@@ -265,7 +264,7 @@ async fn sell(folder: &Folder, orders: std::ops::Range<usize>) {
     let selling = (0..CUSTOMERS).map(async |customer| {
         let shop = folder.shop();
         for number in orders.clone() {
-            shop.sell(&order(&format!("C-{customer}/{number:04}"), &format!("C-{customer}"))).await;
+            shop.tell(&order(&format!("C-{customer}/{number:04}"), &format!("C-{customer}"))).await;
         }
     });
     futures::future::join_all(selling).await;
@@ -316,9 +315,7 @@ async fn every_order_is_in_the_bucket_once_over_kills_at_random_moments() {
     let Some(python) = python() else { return };
     const ORDERS: usize = 50;
     const KILLS: usize = 8;
-    let seed = std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
-    println!("SEED={seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = endtoend::chance();
     let store = Store::start(python).await;
     let folder = store.folder();
     let killing = async {

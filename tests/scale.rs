@@ -114,7 +114,7 @@ async fn sell(folder: &Folder, customer: usize, sold: &Sold) {
             return;
         }
         let id = format!("C-{customer}/{number}");
-        shop.sell(&order(&id, &format!("C-{customer}"))).await;
+        shop.tell(&order(&id, &format!("C-{customer}"))).await;
         sold.at.lock().unwrap().insert(id, Instant::now());
         tokio::time::sleep(EVERY).await;
     }

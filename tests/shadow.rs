@@ -90,7 +90,7 @@ impl World {
     }
 
     async fn sell(&self, id: &str) {
-        self.folder.shop().sell(&order(id, "C-1")).await;
+        self.folder.shop().tell(&order(id, "C-1")).await;
     }
 }
 
@@ -177,7 +177,7 @@ async fn an_event_that_gives_no_request_is_told_and_no_other_sink_takes_the_plac
     let process = world.run(&SHADOW).await;
     let mut broken = order("O-1", "C-1");
     broken["customer"]["name"] = "Ada\nLovelace".into();
-    folder.shop().sell(&broken).await;
+    folder.shop().tell(&broken).await;
     world.wrote(1).await;
     let [line] = world.ours().try_into().unwrap();
     assert!(line["refused"].as_str().unwrap().contains("`x-customer`"), "{line}");

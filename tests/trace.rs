@@ -52,7 +52,7 @@ async fn a_key_is_followed_from_its_receipt_to_the_targets_answer_over_a_change_
     let process = folder.run().await;
     target.answer(|sale| if sale["web_id"] == "O-2" { 422 } else { 201 });
     for (id, customer) in [("O-1", "C-1"), ("O-2", "C-1"), ("O-3", "C-2")] {
-        folder.shop().sell(&order(id, customer)).await;
+        folder.shop().tell(&order(id, customer)).await;
     }
     let journeys = traced(&folder, &["C-1", "--data", "data"], 6).await;
     let [first, second] = journeys.as_slice() else { panic!("{journeys:?}") };
@@ -85,7 +85,7 @@ async fn masked_keys_are_found_by_those_who_have_the_file_and_read_by_nobody() {
         "outcomes: { mask: [\"%key\", .customer.email], hash_key: \"${file:shop.secret}\" }\n";
     let folder = Folder::with(&pipeline(&target, further));
     let _process = folder.run().await;
-    folder.shop().sell(&order("O-1", "C-secret")).await;
+    folder.shop().tell(&order("O-1", "C-secret")).await;
     let journeys = traced(&folder, &["C-secret", "pipeline.yaml"], 3).await;
     assert_eq!((journeys.len(), told(&journeys[0]).len()), (1, 3));
     let without = folder.ask(&["trace", "C-secret"]).await;
@@ -102,7 +102,7 @@ async fn a_pipeline_may_keep_no_outcomes() {
     let target = Target::start(Duration::ZERO).await;
     let folder = Folder::with(&pipeline(&target, "outcomes: { keep: false }\n"));
     let process = folder.run().await;
-    folder.shop().sell(&order("O-1", "C-1")).await;
+    folder.shop().tell(&order("O-1", "C-1")).await;
     target.has_rows(1).await;
     let answer = folder.ask(&["trace", "C-1"]).await;
     assert!(answer.code == 1 && answer.stderr.contains("No outcomes are kept"), "{answer:?}");
@@ -114,7 +114,7 @@ async fn a_clean_stop_writes_every_outcome() {
     let target = Target::start(Duration::ZERO).await;
     let folder = Folder::with(&pipeline(&target, ""));
     let process = folder.run().await;
-    folder.shop().sell(&order("O-1", "C-1")).await;
+    folder.shop().tell(&order("O-1", "C-1")).await;
     target.has_rows(1).await;
     assert!(process.terminate().await.success());
     let _process = folder.run().await;
@@ -140,7 +140,7 @@ async fn outcomes_that_the_brokers_refuse_cost_no_event() {
     folder.set_pipeline(&pipeline(&target, ""));
     let process = folder.run().await;
     for number in 0..40 {
-        folder.shop().sell(&order(&format!("O-{number}"), "C-1")).await;
+        folder.shop().tell(&order(&format!("O-{number}"), "C-1")).await;
     }
     target.has_rows(40).await;
     let operators = folder.operators();

@@ -14,10 +14,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use endtoend::folder::{Folder, ORDERS_TO_SALES};
-use endtoend::shop::{Shop, order, signed};
+use endtoend::shop::{Shop, order};
 use endtoend::until;
-use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use rand::Rng as _;
 use serde_json::{Value, json};
 
 const PAYMENT: &str = include_str!(concat!(
@@ -116,12 +115,8 @@ sinks:
 
 /// Tells a payment until it is taken.
 async fn pay(shop: &Shop, id: &str, order: Option<&str>) {
-    let body = json!({ "id": id, "order_id": order, "amount": "99.90", "currency": "EUR" });
-    until(&format!("{id} is taken"), async || {
-        let answer = shop.try_send(signed(id, body.to_string())).await?;
-        (answer.status == 200).then_some(())
-    })
-    .await;
+    let payment = json!({ "id": id, "order_id": order, "amount": "99.90", "currency": "EUR" });
+    shop.tell(&payment).await;
 }
 
 #[tokio::test]
@@ -149,9 +144,7 @@ async fn the_check_says_what_is_wrong_with_what_is_waited_for() {
 async fn payments_told_before_their_orders_are_taken_once_each_over_kills() {
     const ORDERS: usize = 60;
     const KILLS: usize = 4;
-    let seed = std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
-    println!("SEED={seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = endtoend::chance();
     let (accounts, address) = Accounts::start().await;
     let folder = folder(address);
     let payments = Shop::new(&format!("http://{}/payments", folder.webhooks));
@@ -167,7 +160,7 @@ async fn payments_told_before_their_orders_are_taken_once_each_over_kills() {
     let shop = folder.shop();
     let selling = async {
         for number in 0..ORDERS {
-            shop.sell(&order(&format!("O-{number}"), &format!("C-{}", number % 7))).await;
+            shop.tell(&order(&format!("O-{number}"), &format!("C-{}", number % 7))).await;
             // The kills have to meet it.
             tokio::time::sleep(Duration::from_millis(80)).await;
         }

@@ -58,11 +58,11 @@ impl Shop {
         self.try_send(call).await.expect("the webhook answers")
     }
 
-    /// Sends an order until it is taken, as shops do.
-    pub async fn sell(&self, order: &Value) {
-        let id = order["id"].as_str().unwrap();
+    /// Sends an order, or another event with an id, until it is taken, as shops do.
+    pub async fn tell(&self, event: &Value) {
+        let id = event["id"].as_str().unwrap();
         super::until(&format!("{id} is taken"), async || {
-            let answer = self.try_send(signed(id, order.to_string())).await?;
+            let answer = self.try_send(signed(id, event.to_string())).await?;
             (answer.status == 200).then_some(())
         })
         .await

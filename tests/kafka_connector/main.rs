@@ -15,8 +15,7 @@ use endtoend::folder::Folder;
 use endtoend::shop::order;
 use endtoend::topic::{self, Record};
 use endtoend::until;
-use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use rand::Rng as _;
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -114,9 +113,7 @@ async fn landed(folder: &Folder, broker: &BrokerProcess, count: usize) -> [Vec<R
 async fn their_orders_are_ours_once_and_reach_their_copy_over_kills_on_both_sides() {
     const ORDERS: usize = 60;
     const KILLS: usize = 6;
-    let seed = std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
-    println!("SEED={seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = endtoend::chance();
     let mut broker = theirs();
     let folder = Folder::with(&sections(&broker, "wait"));
     let application = Application::of(&broker);

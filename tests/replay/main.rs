@@ -54,7 +54,7 @@ impl World {
             let shop = self.folder.shop();
             for number in from..to {
                 let customer = format!("C-{customer}");
-                shop.sell(&order(&format!("{customer}/{number:04}"), &customer)).await;
+                shop.tell(&order(&format!("{customer}/{number:04}"), &customer)).await;
             }
         });
         futures::future::join_all(selling).await;

@@ -80,7 +80,7 @@ async fn sell(
         }
         let id = format!("{phase}-{number}");
         sent.push((id.clone(), Instant::now()));
-        shop.sell(&order(&id, &format!("C-{}", number % 50))).await;
+        shop.tell(&order(&id, &format!("C-{}", number % 50))).await;
     }
     let came = until("the last live order has come", async || {
         let live = counter.live.lock().unwrap();
@@ -143,7 +143,7 @@ async fn a_long_history_is_replayed_beside_live_traffic() {
     let text = std::fs::read_to_string(folder.path().join("pipeline.yaml")).unwrap();
     folder.write("replay.yaml", &(text + ARCHIVE));
     let mut process = folder.run().await;
-    folder.shop().sell(&order("first", "C-0")).await;
+    folder.shop().tell(&order("first", "C-0")).await;
     let sale = until("the first sale is there", async || {
         topic::read(folder.kafka(), "erp.sales").await.pop()
     })
