@@ -20,6 +20,8 @@ use rand::Rng as _;
 use tests::broker_process::BrokerProcess;
 use tests::gate::{Gate, Login};
 
+tests::broker_process!();
+
 const CONCURRENCY: usize = 4;
 
 const TO_THE_TARGET: &str = r#"
@@ -276,8 +278,10 @@ async fn a_log_in_that_the_brokers_refuse_is_named() {
     let registry = format!("registry: {{ url: \"http://{}\" }}", free_address());
     folder.set_pipeline(&format!("{kafka_section}\n{registry}\n{sections}"));
     let mut process = folder.start();
+    let operators = folder.operators();
+    until("it answers", async || operators.get("/health").await).await;
     let refused = format!("The log-in of `passerelle` at {kafka} was refused");
-    folder.operators().waits("orders/sales", &[&refused, "Invalid username or password"]).await;
+    operators.waits("orders/sales", &[&refused, "Invalid username or password"]).await;
     process.assert_alive();
 }
 
