@@ -71,6 +71,24 @@ impl Lines {
     fn read(&self) -> impl Iterator<Item = i32> {
         self.lines.keys().copied().filter(|partition| !self.paused.contains(partition))
     }
+
+    /// Which partitions are to be paused or resumed now.
+    fn flow(&mut self, is_full: bool, is_half_empty: bool, now: Moment) -> Flow {
+        let mut flow = Flow::default();
+        if is_half_empty {
+            flow.resume = std::mem::take(&mut self.paused);
+        }
+        // Those that came while the others were paused are read, too.
+        let read: Vec<i32> = self.read().collect();
+        if !is_full || read.is_empty() {
+            self.full_since = None;
+        } else if now.since(*self.full_since.get_or_insert(now)) >= FULL_BEFORE_PAUSE {
+            self.paused.extend(&read);
+            self.full_since = None;
+            flow.pause = read;
+        }
+        flow
+    }
 }
 
 /// A partition being processed.
@@ -238,22 +256,8 @@ impl Intake for Hall {
     }
 
     fn flow(&self) -> Flow {
-        let now = Moment::now();
-        let mut all = self.lock();
-        let mut flow = Flow::default();
-        if self.is_half_empty() {
-            flow.resume = std::mem::take(&mut all.paused);
-        }
-        // Those that came while the others were paused are read, too.
-        let read: Vec<i32> = all.read().collect();
-        if !self.is_full() || read.is_empty() {
-            all.full_since = None;
-        } else if now.since(*all.full_since.get_or_insert(now)) >= FULL_BEFORE_PAUSE {
-            all.paused.extend(&read);
-            all.full_since = None;
-            flow.pause = read;
-        }
-        flow
+        let (is_full, is_half_empty) = (self.is_full(), self.is_half_empty());
+        self.lock().flow(is_full, is_half_empty, Moment::now())
     }
 
     fn commits(&self) -> Vec<Commit> {
@@ -298,5 +302,41 @@ impl Intake for Hall {
             .in_flight
             .set(i64::try_from(self.books.load.events()).unwrap_or(i64::MAX));
         crate::runtime::report_lag(&self.state, &self.books.metrics, oldest, &watermarks, measured);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    fn line(partition: i32) -> Line {
+        let books = Books {
+            load: Arc::default(),
+            broken: Arc::new(watch::channel(None).0),
+            metrics: Metrics::new().unwrap().route("p/r"),
+            oversize: Arc::default(),
+        };
+        let ledger = Arc::new(Ledger::new(partition, 0, false, &books));
+        let task = tokio::spawn(async {});
+        Line { ledger, sender: mpsc::unbounded_channel().0, task, revoked: false }
+    }
+
+    #[tokio::test]
+    async fn partitions_that_come_while_the_others_are_paused_are_paused_too() {
+        let mut all = Lines::default();
+        all.lines.extend([(0, line(0)), (1, line(1))]);
+        let flow = |all: &mut Lines, is_full: bool, millis: u64| {
+            let flow = all.flow(is_full, !is_full, Moment::from_millis(millis));
+            (flow.pause, flow.resume)
+        };
+        assert_eq!(flow(&mut all, true, 1_000), (vec![], vec![]));
+        assert_eq!(flow(&mut all, true, 1_200), (vec![0, 1], vec![]));
+        all.lines.insert(2, line(2));
+        assert!(all.read().eq([2]), "as long as it is read, nothing is");
+        assert_eq!(flow(&mut all, true, 1_300), (vec![], vec![]));
+        assert_eq!(flow(&mut all, true, 1_500), (vec![2], vec![]));
+        assert_eq!(flow(&mut all, true, 9_000), (vec![], vec![]));
+        assert_eq!(flow(&mut all, false, 9_100), (vec![], vec![0, 1, 2]));
     }
 }
