@@ -51,6 +51,15 @@ async fn headers_and_expressions_say_more() {
     assert_eq!((unnamed.domain, unnamed.cause), (Domain::Data, "id_missing"));
 }
 
+#[test]
+fn what_is_rejected_stays_as_it_came() {
+    let mut odd = record(None);
+    odd.headers.push("odd", None);
+    odd.headers.push("odd", Some(bytes::Bytes::from_static(b"\xff\x00")));
+    let kept = rejected(&odd, "theirs/2/7".to_owned());
+    assert_eq!((kept.key, kept.body, kept.headers), (odd.key, None, odd.headers));
+}
+
 #[tokio::test]
 async fn a_deletion_stays_one_and_what_cannot_be_read_is_said() {
     let reading = reading(json!({}), Some(".text"));

@@ -192,3 +192,29 @@ impl Sweep {
         mark.0 < self.since || self.floor.as_ref().is_some_and(|floor| mark <= floor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dated_in_the_future_hides_nothing_that_changes_before() {
+        let mut cursor = Cursor::new(0);
+        let item = |time: i64, id: &str| Item {
+            mark: Mark(time, id.to_owned()),
+            version: 1,
+            value: engine::Value::Null,
+            fault: None,
+        };
+        let (now, overlap) = (1_000, 100);
+        cursor.begin(overlap, false);
+        assert!(cursor.take(&item(900, "a"), true, now));
+        assert!(cursor.take(&item(i64::MAX, "typed wrong"), true, now));
+        cursor.end(false);
+        cursor.shrink(10, overlap, false);
+        assert_eq!(cursor.since(overlap, false), now - overlap);
+        cursor.begin(overlap, false);
+        assert!(cursor.take(&item(1_100, "b"), true, 1_200));
+        assert!(!cursor.take(&item(i64::MAX, "typed wrong"), true, 1_200), "once");
+    }
+}

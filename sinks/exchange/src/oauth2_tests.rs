@@ -67,6 +67,27 @@ async fn a_token_is_asked_for_once_and_used_until_it_is_refused() {
 }
 
 #[tokio::test]
+async fn clients_that_differ_in_what_they_ask_for_have_tokens_of_their_own() {
+    let given = Arc::new(Mutex::new(Given::default()));
+    let server = server(Arc::clone(&given), "3600").await;
+    let setup = setup();
+    let others = [
+        json!({}),
+        json!({ "parameters": { "audience": "a" } }),
+        json!({ "parameters": { "audience": "b" } }),
+        json!({ "client_secret": "new" }),
+        json!({ "scope": "orders" }),
+        json!({}),
+    ];
+    for oauth2 in others {
+        let exchange = Exchange::with(&connection(&server, oauth2), &[], &setup).unwrap();
+        let tokens = exchange.tokens.unwrap();
+        tokens.current().await.unwrap();
+    }
+    assert_eq!(given.lock().unwrap().tokens, 5, "the first and the last are one");
+}
+
+#[tokio::test]
 async fn of_many_requests_refused_at_once_one_renews_the_token_and_all_are_sent_again() {
     let given = Arc::new(Mutex::new(Given::default()));
     let server = server(Arc::clone(&given), "\"3600\"").await;
