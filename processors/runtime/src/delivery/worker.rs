@@ -67,7 +67,7 @@ impl Station {
             let mut woken = pin!(self.desk.wake.notified());
             woken.as_mut().enable();
             match self.desk.next() {
-                // Whoever works is not to be woken: it would be nobody.
+                // It waits no more: a wake-up that comes while it works is for somebody else.
                 Next::Deliver(batch, call) => (batch, call),
                 Next::Wait(None) => return woken.await,
                 Next::Wait(Some(moment)) => {
