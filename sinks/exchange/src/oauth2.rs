@@ -81,14 +81,13 @@ impl OAuth2 {
         Target { url: self.token_url.clone(), ..of.clone() }
     }
 
-    /// What tells it from others: all that decides which tokens it gets.
+    /// What tells it from others: all that decides which tokens it gets. (How it asks does not: two
+    /// connections of one client share its refresh token, which servers take only once.)
     fn name(&self) -> String {
-        let Self { token_url, client_id, store, scope, parameters, credentials_in, .. } = self;
+        let Self { token_url, client_id, scope, parameters, .. } = self;
         let secrets = self.secrets();
         let secrets: Vec<_> = secrets.iter().map(Secret::reveal).collect();
-        format!(
-            "{token_url} {client_id} {secrets:?} {store:?} {scope:?} {parameters:?} {credentials_in:?}"
-        )
+        format!("{token_url} {client_id} {secrets:?} {scope:?} {parameters:?}")
     }
 
     pub(super) fn check(&self, of: &Target, findings: &mut Findings) {
