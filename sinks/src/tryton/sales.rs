@@ -244,7 +244,10 @@ impl TrytonSink {
                 // Another try, or a person, may have pressed it meanwhile.
                 Err(refused @ Failure::Refused { .. }) => {
                     match self.find(shop, &task.told).await? {
-                        Some(now) if now.state != before.state => Ok(now),
+                        Some(mut now) if now.state != before.state => {
+                            now.already_there = before.already_there;
+                            Ok(now)
+                        }
                         _ => Err(refused.into()),
                     }
                 }
