@@ -87,6 +87,12 @@ impl Cursor {
         reading.rows += 1;
     }
 
+    /// The last position of the server's log that it knows of: a transaction that is published in part
+    /// has been committed there.
+    pub fn seen(&self) -> Lsn {
+        self.within.map_or(self.lsn, |within| within.commit.max(self.lsn))
+    }
+
     /// The begin of the ids of events: positions of two servers, or of two timelines, must not meet.
     pub fn origin(&self) -> String {
         format!("{}.{}", self.system, self.timeline)
@@ -96,6 +102,15 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_commit_that_was_seen_has_to_be_in_the_servers_log() {
+        let mut cursor = Cursor::new("slot", "7", 1, Lsn(10));
+        assert_eq!(cursor.seen(), Lsn(10));
+        let change = Change { at: Lsn(12), index: 0 };
+        cursor.within = Some(Within { commit: Lsn(14), change });
+        assert_eq!(cursor.seen(), Lsn(14));
+    }
 
     #[test]
     fn the_place_in_one_table_is_never_taken_for_that_in_another() {

@@ -158,7 +158,7 @@ impl Slot {
             );
             return Some(("server_failed_over", what));
         }
-        if written < cursor.lsn {
+        if written < cursor.seen() {
             let what = format!("the server's log ends before that, at {written}: it was restored");
             return Some(("server_restored", what));
         }
