@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 
 use super::cluster::Cluster;
 use super::error::fault;
@@ -42,10 +42,14 @@ impl Follower {
         let mut follower = Self { client, topic, partition, next: from, quiet: None };
         let bounds = follower.bounds()?;
         follower.next = from.clamp(bounds.low, bounds.high);
-        let start = Offset::Offset(follower.next);
-        let list = offsets::list(&follower.topic, &[partition], start).map_err(failed)?;
-        follower.client.assign(&list).map_err(failed)?;
+        follower.assign().map_err(failed)?;
         Ok(follower)
+    }
+
+    /// Reads on from the next offset.
+    fn assign(&self) -> KafkaResult<()> {
+        let next = Offset::Offset(self.next);
+        self.client.assign(&offsets::list(&self.topic, &[self.partition], next)?)
     }
 
     /// From now on only an end counts that is reached anew: an earlier one tells nothing of what has come
@@ -55,10 +59,8 @@ impl Follower {
     /// A `Remote` fault when it cannot be read anew.
     pub fn look_anew(&mut self) -> Result<(), Fault> {
         self.quiet = None;
-        let Self { topic, partition, next, .. } = self;
-        let failed = |error: KafkaError| fault(&format!("reading topic {topic} anew"), &error);
-        let list = offsets::list(topic, &[*partition], Offset::Offset(*next)).map_err(failed)?;
-        self.client.assign(&list).map_err(failed)
+        let doing = format!("reading topic {} anew", self.topic);
+        self.assign().map_err(|error| fault(&doing, &error))
     }
 
     /// What the partition holds.

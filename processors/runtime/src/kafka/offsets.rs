@@ -59,10 +59,16 @@ pub fn bounds<C: ConsumerContext>(
     // Kafka's ListOffsets takes -2 and -1 as times: the oldest and the newest.
     let low = asked(client, list(topic, partitions, Offset::Beginning)?)?;
     let high = asked(client, list(topic, partitions, Offset::End)?)?;
-    let both = low.into_iter().filter_map(|(partition, low)| {
-        Some((partition, Bounds { low, high: *high.get(&partition)? }))
+    Ok(both(low, &high))
+}
+
+/// The bounds of what has both of them.
+fn both<K: Ord>(low: BTreeMap<K, i64>, high: &BTreeMap<K, i64>) -> BTreeMap<K, Bounds> {
+    let known = low.into_iter().filter_map(|(key, low)| {
+        let high = *high.get(&key)?;
+        Some((key, Bounds { low, high }))
     });
-    Ok(both.collect())
+    known.collect()
 }
 
 /// The ends of one partition of each of many topics, in one question; those that cannot be seen now are
@@ -86,12 +92,7 @@ pub fn bounds_of_topics<C: ConsumerContext>(
         });
         Ok(each.collect())
     };
-    let (low, high) = (ask(Offset::Beginning)?, ask(Offset::End)?);
-    let both = low.into_iter().filter_map(|(topic, low)| {
-        let high = *high.get(&topic)?;
-        Some((topic, Bounds { low, high }))
-    });
-    Ok(both.collect())
+    Ok(both(ask(Offset::Beginning)?, &ask(Offset::End)?))
 }
 
 /// The offsets after the newest records, for a measurement: given up soon.

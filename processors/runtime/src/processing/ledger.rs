@@ -50,6 +50,13 @@ pub(super) struct Books {
     pub oversize: Arc<Oversize>,
 }
 
+impl Books {
+    pub fn new(metrics: RouteMetrics) -> Self {
+        let broken = Arc::new(watch::channel(None).0);
+        Self { load: Arc::default(), broken, metrics, oversize: Arc::default() }
+    }
+}
+
 /// A partition's windows, in order.
 pub(super) struct Ledger {
     partition: i32,
@@ -294,14 +301,9 @@ mod tests {
     }
 
     fn ledger() -> (Arc<Ledger>, Arc<Load>, watch::Receiver<Option<Break>>) {
-        let (load, (sender, broken)) = (Arc::new(Load::default()), watch::channel(None));
-        let books = Books {
-            load: Arc::clone(&load),
-            broken: Arc::new(sender),
-            metrics: Metrics::new().unwrap().route("p/r"),
-            oversize: Arc::default(),
-        };
-        (Arc::new(Ledger::new(0, 10, false, &books)), load, broken)
+        let books = Books::new(Metrics::new().unwrap().route("p/r"));
+        let ledger = Arc::new(Ledger::new(0, 10, false, &books));
+        (ledger, books.load, books.broken.subscribe())
     }
 
     fn placed() -> Result<Placed, Fault> {

@@ -175,7 +175,7 @@ impl Mill {
             return Ok(());
         }
         let Some(window) = ledger.open(events) else { return Ok(()) };
-        let alone = events.iter().any(|event| ledger.oversize().suspects(event));
+        let alone = events.first().is_some_and(|first| ledger.oversize().suspects(first));
         for made in made {
             if let Some(seen) = seen
                 && self.comes_again(&made.begun, seen, &window).await?
@@ -262,12 +262,13 @@ impl Mill {
 
     /// The same one record at a time: one that is too large is known then, and is its event's own fault.
     async fn pass_alone(&self, made: Made<'_>, window: &Arc<Window>) -> Result<(), Break> {
-        let known = window.oversize().refusal(made.begun.event);
-        let (Ok(records), None) = (&made.records, &known) else {
-            let records = known.map_or(made.records, |fault| Err((fault, Stage::Processing)));
-            return self.pass(Made { records, ..made }, window).await;
+        let Made { begun, records } = made;
+        let records = match (window.oversize().refusal(begun.event), records) {
+            (Some(fault), _) => return self.refuse(&begun, fault, Stage::Processing, window).await,
+            (None, Err((fault, stage))) => return self.refuse(&begun, fault, stage, window).await,
+            (None, Ok(records)) => records,
         };
-        for record in records {
+        for record in &records {
             let written = match &self.transactions {
                 Some(transactions) => transactions.send(record).await,
                 None => self.producer.send(record).await,
@@ -278,17 +279,17 @@ impl Mill {
                     window.acknowledged(Ok(placed));
                 }
                 Err(fault) if fault.domain == Domain::Data => {
-                    window.refused_alone(made.begun.event, &fault);
+                    window.refused_alone(begun.event, &fault);
                     // A transaction with a write that failed has to be undone first.
                     return match &self.transactions {
                         Some(_) => Err(Break::Restart(fault)),
-                        None => self.refuse(&made.begun, fault, Stage::Processing, window).await,
+                        None => self.refuse(&begun, fault, Stage::Processing, window).await,
                     };
                 }
                 Err(fault) => return Err(Break::Restart(fault)),
             }
         }
-        self.note(&made.begun, self.what(made.begun.event, records));
+        self.note(&begun, self.what(begun.event, &records));
         Ok(())
     }
 

@@ -115,12 +115,7 @@ impl Processing {
             state: state.clone(),
             runtime: tokio::runtime::Handle::current(),
             lines: Mutex::default(),
-            books: Books {
-                load: Arc::default(),
-                broken: Arc::new(watch::channel(None).0),
-                metrics: metrics.clone(),
-                oversize: Arc::default(),
-            },
+            books: Books::new(metrics.clone()),
             letters: watch::channel(()).0,
         };
         let hall = Arc::new(hall);
@@ -311,12 +306,7 @@ mod tests {
     use crate::metrics::Metrics;
 
     fn line(partition: i32) -> Line {
-        let books = Books {
-            load: Arc::default(),
-            broken: Arc::new(watch::channel(None).0),
-            metrics: Metrics::new().unwrap().route("p/r"),
-            oversize: Arc::default(),
-        };
+        let books = Books::new(Metrics::new().unwrap().route("p/r"));
         let ledger = Arc::new(Ledger::new(partition, 0, false, &books));
         let task = tokio::spawn(async {});
         Line { ledger, sender: mpsc::unbounded_channel().0, task, revoked: false }

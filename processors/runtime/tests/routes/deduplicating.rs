@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::kafka::Record;
-use engine::runtime::{Deduplicate, OnError, Plan, ProcessorRoute, Promise};
+use engine::runtime::{Deduplicate, Plan, ProcessorRoute, Promise};
 use engine::{Emit, Event, Fault, Headers, Processor, Value};
 
 use crate::world::{World, until};
@@ -23,16 +23,9 @@ fn plan(world: &World, promise: Promise, length: Duration) -> Plan {
     let mut plan = world.plan(2);
     plan.topics.push(world.declared("out", 2));
     plan.processors.push(ProcessorRoute {
-        name: "once".into(),
-        from: world.topic("in"),
-        to: vec![world.topic("out")],
         deduplicate: Some(Deduplicate { length, by: None }),
-        enrichments: Vec::new(),
-        steps: vec![Box::new(Pass)],
-        key: None,
-        start: None,
-        on_error: OnError::DeadLetter,
         promise,
+        ..world.processor("once", Pass)
     });
     plan
 }

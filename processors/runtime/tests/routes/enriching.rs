@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::expression::Expression;
-use engine::runtime::{OnError, ProcessorRoute, Promise};
+use engine::runtime::{ProcessorRoute, Promise};
 use engine::state::State;
 use engine::{Emit, Enrichment, Event, Fault, Found, Lookup, OnMiss, Processor, Value};
 use vrl::value::Kind;
@@ -57,10 +57,6 @@ async fn a_look_up_that_fails_makes_the_route_wait_and_gives_nothing_up() {
         let mut plan = world.plan(2);
         plan.topics.push(world.declared("out", 2));
         plan.processors.push(ProcessorRoute {
-            name: "name".into(),
-            from: world.topic("in"),
-            to: vec![world.topic("out")],
-            deduplicate: None,
             enrichments: vec![Enrichment {
                 field: "name".into(),
                 by: Expression(".id".into()).compile(&Kind::any_object()).unwrap(),
@@ -69,11 +65,8 @@ async fn a_look_up_that_fails_makes_the_route_wait_and_gives_nothing_up() {
                 lookup: Box::new(names.clone()),
                 found: Found::new(Duration::from_secs(60), 100),
             }],
-            steps: vec![Box::new(Name)],
-            key: None,
-            start: None,
-            on_error: OnError::DeadLetter,
             promise,
+            ..world.processor("name", Name)
         });
         let engine = world.run(plan).await;
         for _ in 0..3 {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use engine::kafka::Cluster;
 use engine::positions::Start;
-use engine::runtime::{Deduplicate, KeyOf, OnError, Plan, ProcessorRoute, Promise, SinkOptions};
+use engine::runtime::{Deduplicate, KeyOf, Plan, ProcessorRoute, Promise, SinkOptions};
 use engine::state::State;
 use engine::{Delivery, Emit, Event, Fault, Processor, Sink, Value};
 use schemas::registry::{Registry, RegistryConfig};
@@ -48,16 +48,10 @@ fn plan(world: &World) -> Plan {
     let mut plan = world.plan(4);
     plan.topics.push(world.declared("out", 4));
     plan.processors.push(ProcessorRoute {
-        name: "slow".into(),
-        from: world.topic("in"),
-        to: vec![world.topic("out")],
         deduplicate: world.pipeline.starts_with(REPEATS).then(by_number),
-        enrichments: Vec::new(),
-        steps: vec![Box::new(Slow)],
-        key: None,
         start: Some(Start::Beginning),
-        on_error: OnError::DeadLetter,
         promise: Promise::ExactlyOnce(Duration::from_millis(100)),
+        ..world.processor("slow", Slow)
     });
     plan
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use engine::connector::{Setup, Shared};
 use engine::expression::Expression;
 use engine::lookup::{LookupConnector as _, Topic};
-use engine::runtime::{OnError, Plan, ProcessorRoute, Promise};
+use engine::runtime::{Plan, ProcessorRoute, Promise};
 use engine::state::State;
 use engine::{Emit, Enrichment, Event, Fault, Found, OnMiss, Processor, Value};
 use schemas::Schema;
@@ -47,10 +47,6 @@ fn plan(world: &World, bounds: Json, on_miss: OnMiss) -> Plan {
     options.as_object_mut().unwrap().extend(bounds.as_object().unwrap().clone());
     let lookup = Topic::build(serde_json::from_value(options).unwrap(), &setup).unwrap();
     plan.processors.push(ProcessorRoute {
-        name: "name".into(),
-        from: world.topic("in"),
-        to: vec![world.topic("out")],
-        deduplicate: None,
         enrichments: vec![Enrichment {
             field: "name".into(),
             by: Expression(".id".into()).compile(&Kind::any_object()).unwrap(),
@@ -59,11 +55,8 @@ fn plan(world: &World, bounds: Json, on_miss: OnMiss) -> Plan {
             lookup,
             found: Found::new(Duration::from_secs(60), 100),
         }],
-        steps: vec![Box::new(Name)],
-        key: None,
-        start: None,
-        on_error: OnError::DeadLetter,
         promise: Promise::AtLeastOnce,
+        ..world.processor("name", Name)
     });
     plan
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use engine::positions::Start;
-use engine::runtime::{OnError, ProcessorRoute, Promise};
+use engine::runtime::{ProcessorRoute, Promise};
 use engine::{Emit, Event, Fault, Processor, Value};
 use rand::Rng as _;
 use rand::distr::Alphanumeric;
@@ -33,16 +33,9 @@ async fn goes_to_the_dead_letters(name: &str, promise: Promise) -> BTreeMap<i64,
     out.properties.push(("max.message.bytes".into(), OUT_TAKES.to_string()));
     plan.topics.push(out);
     plan.processors.push(ProcessorRoute {
-        name: "swell".into(),
-        from: world.topic("in"),
-        to: vec![world.topic("out")],
-        deduplicate: None,
-        enrichments: Vec::new(),
-        steps: vec![Box::new(Swell)],
-        key: None,
         start: Some(Start::Beginning),
-        on_error: OnError::DeadLetter,
         promise,
+        ..world.processor("swell", Swell)
     });
     world.create_topics(1).await;
     world.write_things(0..20, 5).await;

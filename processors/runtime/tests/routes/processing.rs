@@ -7,7 +7,7 @@ use crate::world::{World, thing, until, waits_for};
 use async_trait::async_trait;
 use bytes::Bytes;
 use engine::publisher::Rejected;
-use engine::runtime::{OnError, ProcessorRoute, Promise, SourceRoute};
+use engine::runtime::{ProcessorRoute, Promise, SourceRoute};
 use engine::state::State;
 use engine::{Draft, Emit, Event, Fault, Processor, Publisher, Shutdown, Source, Value};
 
@@ -27,18 +27,7 @@ impl Processor for Shout {
 }
 
 fn shout(world: &World) -> ProcessorRoute {
-    ProcessorRoute {
-        name: "shout".into(),
-        from: world.topic("in"),
-        to: vec![world.topic("out")],
-        deduplicate: None,
-        enrichments: Vec::new(),
-        steps: vec![Box::new(Shout)],
-        key: None,
-        start: None,
-        on_error: OnError::DeadLetter,
-        promise: Promise::default(),
-    }
+    world.processor("shout", Shout)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,9 +10,11 @@ use bytes::Bytes;
 use engine::kafka::{
     Cluster, Committed, GroupOffsets, Producer, ReadFrom, Reader, Record, Urgency,
 };
-use engine::runtime::{MaxAhead, Plan, SinkOptions, SinkRoute, Topic};
+use engine::runtime::{
+    MaxAhead, OnError, Plan, ProcessorRoute, Promise, SinkOptions, SinkRoute, Topic,
+};
 use engine::state::State;
-use engine::{Delivery, Engine, Event, Fault, Headers, Metrics, Order, Sink, Value};
+use engine::{Delivery, Engine, Event, Fault, Headers, Metrics, Order, Processor, Sink, Value};
 use schemas::registry::server::{MemoryLog, Server};
 use schemas::registry::{Registry, RegistryConfig};
 use schemas::{Encoder, Schema, wire};
@@ -106,6 +108,22 @@ impl World {
         let (name, from, sink) = ("sink".into(), self.topic("in"), Box::new(sink));
         plan.sinks.push(SinkRoute { name, from, awaited: Vec::new(), sink, options });
         plan
+    }
+
+    /// A processor from `in` to `out`: what a test is about it says itself.
+    pub fn processor(&self, name: &str, step: impl Processor + 'static) -> ProcessorRoute {
+        ProcessorRoute {
+            name: name.into(),
+            from: self.topic("in"),
+            to: vec![self.topic("out")],
+            deduplicate: None,
+            enrichments: Vec::new(),
+            steps: vec![Box::new(step)],
+            key: None,
+            start: None,
+            on_error: OnError::DeadLetter,
+            promise: Promise::default(),
+        }
     }
 
     /// Starts a plan and waits until it is up.
