@@ -17,6 +17,7 @@ def called(around, events, start, delay=0, body="order"):
     """Measures what calls a target, and holds the calls to be all of them, once, in the order of their key."""
     port = free_port()
     meter = around.machinery.meter("target", "target", port, "--delay", delay, "--keys", KEYS)
+    patiently("the target", lambda: listening(port), 10)
     run = measured(meter, start(f"http://127.0.0.1:{port}/"), events)
     time.sleep(0.3)
     count, late, unknown = meter.lines()[-1][1:4]
@@ -64,10 +65,8 @@ def to_http(around, runs, events, delay, concurrency, rivals):
 
     def bare(_run):
         """The same calls, of what is JSON already: nothing is read of it, and nothing kept."""
-        def start(url):
-            patiently("the target", lambda: listening(int(url.rsplit(":", 1)[1].strip("/"))), 10)
-            return around.tool("carry", around.kafka, text, url, "--connections", concurrency)
-        return called(around, rivals, start, delay)
+        return called(around, rivals, lambda url: around.tool(
+            "carry", around.kafka, text, url, "--connections", concurrency), delay)
 
     contestants = {
         "Passerelle": passerelle,
@@ -77,7 +76,8 @@ def to_http(around, runs, events, delay, concurrency, rivals):
         "mq-bridge 1.3, from JSON": mq_bridge,
     }
     # (With a slow target the limit is what so many connections can do.)
-    contestants |= {} if delay else {f"rdkafka and a bare client of {concurrency} connections, from JSON (the limit)": bare}
+    if delay == 0:
+        contestants[f"rdkafka and a bare client of {concurrency} connections, from JSON (the limit)"] = bare
     title = f"topic → HTTP, target of {delay} ms, order per key, {each} bytes, 4 partitions"
     return contest(around, title, contestants, runs, "calls/s")
 

@@ -10,16 +10,13 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, http::StatusCode, routing::post};
-use rdkafka::{
-    ClientConfig,
-    producer::{FutureProducer, FutureRecord},
-    util::Timeout,
-};
+use rdkafka::{producer::FutureRecord, util::Timeout};
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
     arguments::Arguments,
     http::{Connection, Url},
+    latency::producer,
     orders::Orders,
     quantiles::quantiles,
 };
@@ -44,18 +41,6 @@ pub async fn answer(arguments: &mut Arguments) {
         }
     };
     axum::serve(listener, Router::new().route("/{*path}", answers)).await.unwrap();
-}
-
-/// With what Passerelle says to librdkafka for a source that somebody waits for.
-fn producer(kafka: &str) -> FutureProducer {
-    ClientConfig::new()
-        .set("bootstrap.servers", kafka)
-        .set("enable.idempotence", "true")
-        .set("acks", "all")
-        .set("compression.type", "lz4")
-        .set("linger.ms", "0.5")
-        .create()
-        .unwrap()
 }
 
 /// Calls, each connection one after another.

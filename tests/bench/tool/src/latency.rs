@@ -135,14 +135,9 @@ async fn accept(listener: TcpListener, arrivals: mpsc::UnboundedSender<(u64, Ins
     }
 }
 
-/// Writes bare records and waits for their acknowledgement: what a webhook's answer cannot be
-/// faster than.
-pub async fn acknowledge(arguments: &mut Arguments) {
-    let (kafka, topic) = (arguments.word(), arguments.word());
-    let schema: u32 = arguments.option("schema");
-    let warm_up: u64 = arguments.option_or("warm-up", 0);
-    let orders = Arc::new(Orders::new(arguments.option("bytes"), arguments.option("keys")));
-    let producer: FutureProducer = ClientConfig::new()
+/// With what Passerelle says to librdkafka for a source that somebody waits for.
+pub fn producer(kafka: &str) -> FutureProducer {
+    ClientConfig::new()
         .set("bootstrap.servers", kafka)
         .set("enable.idempotence", "true")
         .set("acks", "all")
@@ -151,7 +146,17 @@ pub async fn acknowledge(arguments: &mut Arguments) {
         .set("linger.ms", "0.5")
         .set("socket.nagle.disable", "true")
         .create()
-        .unwrap();
+        .unwrap()
+}
+
+/// Writes bare records and waits for their acknowledgement: what a webhook's answer cannot be
+/// faster than.
+pub async fn acknowledge(arguments: &mut Arguments) {
+    let (kafka, topic) = (arguments.word(), arguments.word());
+    let schema: u32 = arguments.option("schema");
+    let warm_up: u64 = arguments.option_or("warm-up", 0);
+    let orders = Arc::new(Orders::new(arguments.option("bytes"), arguments.option("keys")));
+    let producer = producer(&kafka);
     let timetable = Timetable::new(arguments);
     let mut records = JoinSet::new();
     for event in 0..timetable.events {
