@@ -15,6 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// A record as it lies in the topic.
 #[derive(Debug, Clone)]
 pub struct Record {
+    pub partition: i32,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
     pub headers: Vec<(String, Vec<u8>)>,
@@ -75,6 +76,7 @@ fn read_now(kafka: &str, topic: &str) -> Vec<Record> {
         }
         let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
         records.push(Record {
+            partition: message.partition(),
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().map(<[u8]>::to_vec),
             headers: headers
