@@ -1,6 +1,6 @@
 //! Reading a call: who sent it, which event it is.
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use engine::expression::Program;
 use engine::{Draft, Event, Fault, Headers, Value};
@@ -184,14 +184,17 @@ impl Reader {
         }
     }
 
-    /// The call as expressions see it: `%headers` are the call's.
+    /// The call as expressions see it: `%headers` are the call's, where one of them reads these.
     fn event(&self, headers: &HeaderMap, body: &Bytes, now: i64) -> Event {
-        let headers = headers
-            .iter()
-            .map(|(name, value)| {
-                (name.as_str().to_owned(), Some(Bytes::copy_from_slice(value.as_bytes())))
-            })
-            .collect::<Headers>();
+        let id = match &self.id {
+            IdFrom::Field(program) => Some(&**program),
+            _ => None,
+        };
+        let programs = [id, self.key.as_ref(), self.kind.as_ref(), self.time.as_ref()];
+        let headers = match programs.iter().flatten().any(|program| program.reads_headers()) {
+            true => copied(headers.iter()),
+            false => Headers::default(),
+        };
         Event {
             topic: "".into(),
             partition: 0,
@@ -264,11 +267,10 @@ fn time_of(program: &Program, event: &Event, value: &Value) -> Result<Option<i64
 /// What came with a call, without what could be a secret.
 pub fn kept_headers(headers: &HeaderMap) -> Headers {
     const SECRET: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "x-api-key"];
-    headers
-        .iter()
-        .filter(|(name, _)| !SECRET.contains(&name.as_str()))
-        .map(|(name, value)| {
-            (name.as_str().to_owned(), Some(Bytes::copy_from_slice(value.as_bytes())))
-        })
-        .collect()
+    copied(headers.iter().filter(|(name, _)| !SECRET.contains(&name.as_str())))
+}
+
+fn copied<'h>(headers: impl Iterator<Item = (&'h HeaderName, &'h HeaderValue)>) -> Headers {
+    let copy = |value: &HeaderValue| Some(Bytes::copy_from_slice(value.as_bytes()));
+    headers.map(|(name, value)| (name.as_str().to_owned(), copy(value))).collect()
 }

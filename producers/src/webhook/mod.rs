@@ -5,6 +5,7 @@
 mod answer;
 mod body;
 mod call;
+mod finish;
 mod listener;
 mod server;
 mod signature;

@@ -1,6 +1,7 @@
 //! The running source: from a call to Kafka's acknowledgement.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,12 +12,13 @@ use engine::publisher::Rejected;
 use engine::{Domain, Draft, Fault, Publisher, Shutdown, Source};
 use futures::future::join_all;
 use futures::{StreamExt as _, TryStreamExt as _};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
 use super::answer::Answer;
 use super::body::{self, Received, Room, Taken};
 use super::call::{Call, Reader, Unread, kept_headers};
+use super::finish::Finish;
 use super::listener::{DRAIN, Handler, Listeners};
 use super::signature::Refusal;
 use super::thin::{Fetch, Repair};
@@ -191,6 +193,10 @@ impl Endpoint {
     ) -> Answer {
         let reading = self.fetch.is_some().then(|| Arc::new(self.read()));
         let entrances = match self.reader.bodies(body) {
+            // (Most bring one: nothing has to be put in order.)
+            Ok(mut bodies) if bodies.len() == 1 => {
+                self.entrance(call, bodies.remove(0)).await.map(|entrance| vec![entrance])
+            }
             Ok(bodies) => {
                 let found = bodies.into_iter().map(|body| self.entrance(call, body));
                 futures::stream::iter(found).buffered(FETCHED_AT_ONCE).try_collect::<Vec<_>>().await
@@ -301,20 +307,14 @@ impl Endpoint {
                 }
             }
         }
-        // A task of its own: a caller that hangs up, or is told to call again, must not part an
-        // event from its window.
-        let published = match firsts.is_empty() {
-            true => None,
-            false => Some(tokio::spawn(async move {
-                let answers = join_all(firsts).await;
-                drop(taken);
-                answers
-            })),
-        };
+        // A caller that hangs up, or is told to call again, must not part an event from its window.
+        let published = Finish::of(async move {
+            let answers = join_all(firsts).await;
+            drop(taken);
+            answers
+        });
         let all = async {
-            if let Some(published) = published {
-                answers.extend(published.await.ok()?);
-            }
+            answers.extend(published.await);
             for answer in join_all(waiting).await {
                 answers.push(answer?);
             }
@@ -329,16 +329,14 @@ impl Endpoint {
 
     /// Waits as long as a caller should: not once the brokers are known to be away.
     async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
-        let away = async {
-            while self.out.available().is_ok() {
-                sleep(LOOK).await;
+        let (mut answer, started) = (pin!(answer), Instant::now());
+        let mut away = self.out.available().is_err();
+        loop {
+            match timeout(LOOK, answer.as_mut()).await {
+                Ok(answer) => return Some(answer),
+                Err(_) if away || started.elapsed() >= ANSWER_WITHIN => return None,
+                Err(_) => away = self.out.available().is_err(),
             }
-            sleep(LOOK).await;
-        };
-        tokio::select! {
-            answer = answer => Some(answer),
-            () = away => None,
-            () = sleep(ANSWER_WITHIN) => None,
         }
     }
 

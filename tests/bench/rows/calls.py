@@ -128,7 +128,7 @@ def quantiles(said):
     return {"p50 ms": said["p50"], "p99 ms": said["p99"], "p99.9 ms": said["p999"]} if said["count"] else {}
 
 
-def webhooks(around, runs, calls):
+def webhooks(around, runs, calls, connections):
     """webhook → 2xx after Kafka's acknowledgement."""
     shops = Shops(around)
 
@@ -136,12 +136,13 @@ def webhooks(around, runs, calls):
         port = free_port()
         contestant = shops.started(start, topic, port)
         url = f"http://127.0.0.1:{port}/shop"
-        common = ["--connections", 64, "--bytes", 200, "--keys", KEYS]
+        common = ["--connections", connections, "--bytes", 200, "--keys", KEYS]
         around.machinery.ask("call", url, "--calls", calls // 4, *common)
-        before = contestant.cpu()
+        before, broker = contestant.cpu(), around.machinery.broker_cpu()
         said = around.machinery.ask("call", url, "--calls", calls, "--first", calls // 4, *common)
         cpu = (contestant.cpu() - before) / calls * 1e6
-        run = Run(said["rate"], cpu, contestant.peak_mb(), quantiles(said["answered"]))
+        more = {"broker's CPU s per million": (around.machinery.broker_cpu() - broker) / calls * 1e6}
+        run = Run(said["rate"], cpu, contestant.peak_mb(), more | quantiles(said["answered"]))
         run.faults += [f"{said['refused']} calls refused"] if said["refused"] else []
         return run
 
@@ -161,12 +162,12 @@ def webhooks(around, runs, calls):
         return around.tool("answer", port, around.kafka, "--topic", topic)
 
     contestants = {
-        "Passerelle": lambda run: kept(f"webhook-{run}", shops.passerelle),
-        "Apache Camel 4.18, without a window of ids": lambda run: kept(f"webhook-camel-{run}", shops.camel),
-        "axum that writes what comes as it is (the limit with Kafka)": lambda run: answered(f"webhook-bare-{run}", writing),
+        "Passerelle": lambda run: kept(f"webhook-{connections}-{run}", shops.passerelle),
+        "Apache Camel 4.18, without a window of ids": lambda run: kept(f"webhook-camel-{connections}-{run}", shops.camel),
+        "axum that writes what comes as it is (the limit with Kafka)": lambda run: answered(f"webhook-bare-{connections}-{run}", writing),
         "axum that answers at once (the limit)": lambda run: answered("", bare),
     }
-    return contest(around, "webhook → 2xx after Kafka's acknowledgement, 64 connections", contestants, runs, "calls/s")
+    return contest(around, f"webhook → 2xx after Kafka's acknowledgement, {connections} connections", contestants, runs, "calls/s")
 
 
 def latency(around, runs, rate, seconds):

@@ -96,6 +96,11 @@ impl Needed {
         Self(Field::ALL.into_iter().filter(needed).collect())
     }
 
+    /// Whether the event's headers are among them; its id is one of them.
+    pub(super) fn has_headers(&self) -> bool {
+        self.0.iter().any(|field| matches!(field, Field::Headers | Field::Id))
+    }
+
     /// The value of `%` for one run.
     pub(super) fn value(&self, event: &Event) -> Value {
         let field = |field: &Field| (KeyString::from(field.name()), field.of(event));

@@ -72,6 +72,11 @@ impl Program {
         &self.kind
     }
 
+    /// Whether it reads the event's headers: `%headers`, or `%id`, which is one of them.
+    pub fn reads_headers(&self) -> bool {
+        self.run.metadata.has_headers()
+    }
+
     /// Evaluates it on an event's value.
     ///
     /// # Errors

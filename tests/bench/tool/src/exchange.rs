@@ -33,8 +33,11 @@ pub async fn answer(arguments: &mut Arguments) {
         true => post(|_body: Bytes| async { OK }),
         false => {
             let producer = producer(&arguments.word());
+            let next = Arc::new(AtomicU64::new(0));
             post(async move |body: Bytes| {
-                let record = FutureRecord::<[u8], [u8]>::to(&topic).payload(&body);
+                // Records without a key would all go to one partition for a while: less work.
+                let key = next.fetch_add(1, Ordering::Relaxed).to_ne_bytes();
+                let record = FutureRecord::<[u8], [u8]>::to(&topic).key(&key).payload(&body);
                 producer.send(record, Timeout::Never).await.unwrap();
                 OK
             })
