@@ -98,7 +98,7 @@ async fn a_call_that_is_not_signed_well_is_401_and_leaves_nothing() {
         ("a cut signature", good().with("webhook-signature", &signature[..signature.len() - 5])),
         ("another version", good().with("webhook-signature", &signature.replace("v1,", "v2,"))),
         ("another id", good().with("webhook-id", "msg_2")),
-        ("another time", good().with("webhook-timestamp", &(now() - 1).to_string())),
+        ("another time", good().with("webhook-timestamp", &(now() - 60).to_string())),
         ("no time", good().with("webhook-timestamp", "yesterday")),
         ("an old time", signed_with(SECRET, now() - 301, "msg_1", body.clone())),
         ("a time to come", signed_with(SECRET, now() + 330, "msg_1", body.clone())),

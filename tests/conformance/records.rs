@@ -176,7 +176,7 @@ pub fn a_topic_nobody_created_is_refused_and_not_created(cluster: &mut Cluster) 
 
 /// A consumer's fetch waits at the broker, for a minute if nothing comes: what comes must end it.
 pub fn an_append_is_seen_by_a_waiting_consumer(cluster: &mut Cluster) {
-    const BOUND: Duration = Duration::from_secs(10);
+    const BOUND: Duration = Duration::from_secs(30);
     let topic = Admin::new(cluster.address()).topic("awaited", 1, &[]);
     let producer = Producer::new(cluster.address(), &[("linger.ms", "0")]);
     producer.write(&topic, 0, &[Record::of("warm up")]);

@@ -39,6 +39,7 @@ pub fn a_recreated_topic_is_empty(cluster: &mut Cluster) {
     let topic = admin.topic("recreated", 1, &[]);
     Producer::new(cluster.address(), &[]).write(&topic, 0, &vec![Record::of("old"); 3]);
     admin.delete_topic(&topic).unwrap();
+    eventually("the topic is gone", || (admin.partitions(&topic) == 0).then_some(()));
     eventually("the name is free again", || admin.create_topic(&topic, 1, 1, &[]).ok());
     eventually("the topic is known again", || (admin.partitions(&topic) == 1).then_some(()));
     Producer::new(cluster.address(), &[]).write(&topic, 0, &[Record::of("new")]);

@@ -166,7 +166,7 @@ pub async fn t32_a_bit_flips_in_the_middle_of_a_segment(run: &Run) {
         segment.flip(position);
         brokers.start_again().await;
 
-        let served = serves(&brokers);
+        let served = serves(&brokers, offset as usize);
         run.note(|finding| {
             finding.sent = before[0].len();
             finding.acknowledged = before[0].len();
@@ -194,11 +194,16 @@ pub async fn t32_a_bit_flips_in_the_middle_of_a_segment(run: &Run) {
     }
 }
 
-/// What the first partition serves. A client asks again for ever where a partition has stopped.
-fn serves(brokers: &Brokers) -> Vec<Seen> {
+/// What the first partition serves, at least so many records. A client asks again for ever where a
+/// partition has stopped.
+fn serves(brokers: &Brokers, at_least: usize) -> Vec<Seen> {
     let damaged = reader(&brokers.kafka, TOPIC, 0, Offset::Beginning);
-    let nothing_more = Duration::from_secs(3);
-    std::iter::from_fn(|| damaged.poll(nothing_more)?.ok())
-        .map(|record| Seen::of(&record))
-        .collect()
+    let mut seen = Vec::new();
+    loop {
+        let patience = if seen.len() < at_least { 30 } else { 3 };
+        match damaged.poll(Duration::from_secs(patience)) {
+            Some(Ok(record)) => seen.push(Seen::of(&record)),
+            _ => return seen,
+        }
+    }
 }

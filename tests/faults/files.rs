@@ -139,9 +139,12 @@ impl Dropping<'_> {
     fn truncate(&mut self, name: &str, content: &str) {
         let length = usize::try_from(self.run.draw(200..content.len() as u64)).unwrap();
         let Ok(file) = OpenOptions::new().write(true).open(self.path(name)) else { return };
-        self.note(content, Fate::Changed);
-        self.note(&content[..length], Fate::Whole);
         file.set_len(length as u64).unwrap();
+        self.note(content, Fate::Changed);
+        // Otherwise it was put away meanwhile: nobody reads it again.
+        if self.path(name).exists() {
+            self.note(&content[..length], Fate::Whole);
+        }
     }
 }
 

@@ -51,8 +51,8 @@ pub async fn t09_the_target_answers_after_the_time_out(run: &Run) {
     world.receives("/plain", 20).await;
     let before = process.peak_memory();
     world.inflicted("answers after 3 s");
-    let begun = now();
     world.target.behave(&[Manner { work: 3_000, ..Manner::default() }]);
+    let begun = now();
     sleep(Duration::from_secs(6)).await;
     let ended = now();
     world.target.behave(&[]);
@@ -71,19 +71,19 @@ pub async fn t09_the_target_answers_after_the_time_out(run: &Run) {
     // What began before the fault may still be answered within its first instants.
     let receipts = world.books.receipts("/plain");
     let late: Vec<u64> = receipts.iter().map(|r| r.at).filter(|at| *at > begun + 200).collect();
-    let in_a_second =
-        |at: &u64| late.iter().filter(|other| (*at..*at + 900).contains(*other)).count();
-    let most = late.iter().filter(|at| **at + 900 < ended).map(in_a_second).max();
+    // Half of the time-out: the application may note late what was sent a time-out before.
+    let at_once = |at: &u64| late.iter().filter(|other| (*at..*at + 500).contains(*other)).count();
+    let most = late.iter().filter(|at| **at + 500 < ended).map(at_once).max();
     assert!(most.is_some_and(|most| (1..=CONCURRENCY).contains(&most)), "{most:?} at once");
     assert!(grown < 100, "the process grew by {grown} MiB");
     process.assert_alive();
 }
 
 /// So long after the first 429, requests may still arrive that were under way.
-const UNDER_WAY: u64 = 400;
+const UNDER_WAY: u64 = 2_000;
 
 /// How long the application asks to be left alone.
-const LEFT_ALONE: u64 = 4;
+const LEFT_ALONE: u64 = 8;
 
 /// It asks to be left alone, in seconds and as a date: no route of any kind sends to that host
 /// before; a route to another host goes on.

@@ -149,21 +149,24 @@ async fn an_older_state_is_never_published_after_a_newer_one() {
         async move { sent.await.unwrap().status().as_u16() }
     };
     // The answer to the first call's fetch shows the order before its change, and comes after the second call.
-    tickets.be_slow();
+    tickets.listed().await;
+    tickets.hold();
     let first = tokio::spawn(call(tickets.change("A")));
     tickets.looked_up().await;
     assert_eq!(call(tickets.change("A")).await, 200);
+    tickets.give();
     assert_eq!(first.await.unwrap(), 200);
     assert_eq!(last(&folder, "tickets.orders").await["A"], "2");
     assert_eq!(folder.tap("tickets.orders").await.len(), 1, "the state that was gone is not told");
     process.kill();
     // The same with a list of the poll, after a call that was lost.
     tickets.change("B");
-    tickets.be_slow();
+    tickets.hold();
     let _process = folder.run().await;
     tickets.looked_up().await;
     assert_eq!(call(tickets.change("B")).await, 200);
     tickets.change("C");
+    tickets.give();
     let found = async || last(&folder, "tickets.orders").await.contains_key("C").then_some(());
     until("the poll has begun again", found).await;
     assert_eq!(last(&folder, "tickets.orders").await["B"], "2");

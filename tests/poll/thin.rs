@@ -1,9 +1,8 @@
 //! A shop of tickets whose calls only name an order, as pretix's do; some of them are lost.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -11,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 /// The running shop.
 #[derive(Clone)]
@@ -20,8 +20,11 @@ pub struct Tickets {
     orders: Arc<Mutex<BTreeMap<String, u64>>>,
     /// How many fetches are refused first.
     refusals: Arc<Mutex<usize>>,
-    /// Whether the next answer is a slow one.
-    slow: Arc<AtomicBool>,
+    /// How often the orders were listed.
+    lists: Arc<AtomicUsize>,
+    /// Whether the next answer is held back.
+    holds: Arc<AtomicBool>,
+    held: Arc<Notify>,
 }
 
 impl Tickets {
@@ -29,7 +32,14 @@ impl Tickets {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let refusals = Arc::new(Mutex::new(refusals));
-        let tickets = Self { url, orders: Arc::default(), refusals, slow: Arc::default() };
+        let tickets = Self {
+            url,
+            orders: Arc::default(),
+            refusals,
+            lists: Arc::default(),
+            holds: Arc::default(),
+            held: Arc::default(),
+        };
         let router = Router::new()
             .route("/orders/", get(list))
             .route("/orders/{code}/", get(order))
@@ -45,15 +55,28 @@ impl Tickets {
         refuses
     }
 
-    /// The next answer comes a second after the order was looked up.
-    pub fn be_slow(&self) {
-        self.slow.store(true, Ordering::SeqCst);
+    /// Waits until a poll has listed the orders.
+    pub async fn listed(&self) {
+        super::until("it is polled", async || {
+            (self.lists.load(Ordering::SeqCst) > 0).then_some(())
+        })
+        .await;
     }
 
-    /// Waits until the slow answer is on its way.
+    /// The next answer is held back once its order was looked up.
+    pub fn hold(&self) {
+        self.holds.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until an answer is held back.
     pub async fn looked_up(&self) {
-        super::until("it is asked", async || (!self.slow.load(Ordering::SeqCst)).then_some(()))
+        super::until("it is asked", async || (!self.holds.load(Ordering::SeqCst)).then_some(()))
             .await;
+    }
+
+    /// Gives the answer that is held back.
+    pub fn give(&self) {
+        self.held.notify_one();
     }
 
     /// Changes an order; gives the body of the call that says so.
@@ -65,8 +88,8 @@ impl Tickets {
 
 /// What was looked up, at once or some time later.
 async fn answered(tickets: &Tickets, found: Value) -> Response {
-    if tickets.slow.swap(false, Ordering::SeqCst) {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    if tickets.holds.swap(false, Ordering::SeqCst) {
+        tickets.held.notified().await;
     }
     Json(found).into_response()
 }
@@ -99,6 +122,7 @@ async fn list(
 ) -> Response {
     assert!(query.contains_key("modified_since"));
     let orders: Vec<_> = tickets.orders.lock().unwrap().iter().map(shown).collect();
+    tickets.lists.fetch_add(1, Ordering::SeqCst);
     answered(&tickets, json!({ "next": null, "results": orders })).await
 }
 

@@ -129,7 +129,7 @@ async fn a_replay_fills_up_a_target_with_the_same_ids_over_a_kill_while_live_eve
     assert_eq!(keys(&other), known, "under the keys that they had at first");
     let sent: Vec<Request> = other.taken().split_off(all / 2);
     println!("{} events sent again of {all}; {}", sent.len(), answer.stdout);
-    assert!(sent.len() >= all && sent.len() <= all + 8, "{}: only what was in flight", sent.len());
+    assert!(sent.len() >= all && sent.len() <= all + 64, "{}: only what was in flight", sent.len());
     assert!(sent.iter().all(|request| request.replay.is_some()), "each is marked");
     assert_in_order(&sent, 0);
     let live = world.live.taken().split_off(before);
@@ -220,7 +220,9 @@ async fn several_processes_share_a_replay() {
     for process in [&mut first, &mut second] {
         let status = process.ended().await;
         assert!(status.success(), "{}", process.log());
-        assert!(!process.log().contains(" 0 delivered"), "both had a part:\n{}", process.log());
+        let log = process.log();
+        let summary = log.lines().find(|line| line.contains(" matched, ")).unwrap_or(&log);
+        assert!(!summary.contains(" 0 delivered"), "both had a part:\n{log}");
     }
     assert_eq!(keys(&other), keys(&world.live));
     assert_in_order(&other.taken(), 0);

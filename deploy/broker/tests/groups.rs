@@ -36,7 +36,7 @@ impl Reader {
         config
             .set("group.id", "readers")
             .set("partition.assignment.strategy", strategy)
-            .set("session.timeout.ms", "6000")
+            .set("session.timeout.ms", "30000")
             .set("heartbeat.interval.ms", "300")
             .set("auto.offset.reset", "earliest");
         let consumer: Arc<BaseConsumer> = Arc::new(config.create().unwrap());

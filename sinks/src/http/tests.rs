@@ -22,7 +22,7 @@ fn tombstone() -> Event {
 }
 
 fn built(server: &BadServer, connection: Json, options: Json, setup: &Setup) -> HttpSink {
-    let mut whole = json!({ "url": server.url, "allow_private": true, "timeout": "500ms" });
+    let mut whole = json!({ "url": server.url, "allow_private": true, "timeout": "2s" });
     whole.as_object_mut().unwrap().extend(connection.as_object().unwrap().clone());
     let connection: Connection = serde_json::from_value(whole).unwrap();
     let options: Options = serde_json::from_value(options).unwrap();

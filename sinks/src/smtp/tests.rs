@@ -106,7 +106,7 @@ fn options(more: Json) -> Json {
 
 fn sink(server: &Server, more: Json) -> Box<dyn Sink> {
     let connection = json!({
-        "url": format!("smtp://127.0.0.1:{}", server.port), "tls": false, "timeout": "500ms",
+        "url": format!("smtp://127.0.0.1:{}", server.port), "tls": false, "timeout": "2s",
         "user": "shop", "password": "secret",
     });
     Smtp::build(
@@ -244,7 +244,7 @@ async fn a_deletion_is_no_mail() {
 async fn a_server_without_starttls_gets_no_password() {
     let server = Server::start(&[]).await;
     let connection = json!({
-        "url": format!("smtp://127.0.0.1:{}", server.port), "timeout": "500ms",
+        "url": format!("smtp://127.0.0.1:{}", server.port), "timeout": "2s",
         "user": "shop", "password": "secret",
     });
     let (connection, options) = (

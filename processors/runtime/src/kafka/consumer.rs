@@ -16,17 +16,17 @@ use super::absence::Absence;
 use super::cluster::Cluster;
 use super::ends::{Ends, Measured};
 use super::error::fault;
+use super::intake::Intake;
 use super::native;
 use super::offsets::{self, Bounds, Committed};
 use super::pulse::Pulse;
 use super::rebalance::{Client, Context, DRAIN};
 use super::record::to_event;
-use super::transactions::Transactions;
+use crate::Fault;
 use crate::clock::{self, Moment};
-use crate::dispatch::{Commit, Flow};
+use crate::dispatch::Flow;
 use crate::positions::Decision;
 use crate::share::Share;
-use crate::{Event, Fault};
 
 /// Commits follow progress at least this far apart; with the commit's own way, about what a crash
 /// repeats beyond what is in flight.
@@ -49,54 +49,6 @@ const ASK_TIMEOUT: Duration = Duration::from_millis(500);
 const BATCH_EVENTS: usize = 512;
 /// Bytes handed over at once, about.
 const BATCH_BYTES: usize = 512 << 10;
-
-/// What takes in what a group's member reads. Called on the consumer's thread only, but for nothing
-/// else: implementations lock.
-pub trait Intake: Send + Sync {
-    /// Partitions are about to be assigned: reads what has to be known before. Blocks.
-    ///
-    /// # Errors
-    /// A `Remote` fault when it cannot be known now: the consumer ends.
-    fn prepare(&self) -> Result<(), Fault> {
-        Ok(())
-    }
-
-    /// What is written goes in these transactions, and the offsets with it.
-    fn transactions(&self) -> Option<Arc<Transactions>> {
-        None
-    }
-
-    /// The partition is ours from this offset on; `metadata` is the commit's. When `begun`, the
-    /// offset is not committed yet. Called again when a transaction was undone: what was read of it
-    /// before is as if it had never been.
-    fn assigned(&self, partition: i32, offset: i64, metadata: &str, begun: bool);
-    /// Nothing more of these partitions may be started.
-    fn revoked(&self, partitions: &[i32]);
-    /// Whether nothing of these partitions is in flight.
-    fn is_drained(&self, partitions: &[i32]) -> bool;
-    /// What to commit for a partition, changed or not.
-    fn commit_of(&self, partition: i32) -> Option<Commit>;
-    /// The partitions are another's; late results are to be dropped.
-    fn forgotten(&self, partitions: &[i32]);
-    /// Takes events in, in the order of their offsets.
-    fn receive(&self, events: Vec<Event>);
-    /// A partition has been read to the end that it has now.
-    fn ended(&self, _partition: i32) {}
-    /// How many events may be read now; 0 to read none for a moment.
-    fn room(&self) -> usize;
-    /// Partitions to pause and to resume.
-    fn flow(&self) -> Flow;
-    /// What has changed and may be committed.
-    fn commits(&self) -> Vec<Commit>;
-    /// A commit failed: what it held has to be committed again.
-    fn recommit(&self);
-    /// Whether something is in flight or waits to be committed.
-    fn is_busy(&self) -> bool;
-    /// Something keeps the member from reading; `None` once it is over.
-    fn trouble(&self, fault: Option<&Fault>);
-    /// Where the partitions that are ours end.
-    fn measured(&self, measured: &Measured);
-}
 
 /// Decides where a partition is read from.
 pub type Decide = Arc<dyn Fn(i32, Option<&Committed>, Bounds) -> Decision + Send + Sync>;
@@ -435,8 +387,12 @@ impl Member {
         if away || self.measured.elapsed() < MEASURE_INTERVAL {
             return;
         }
-        let at = clock::unix_millis();
-        match offsets::ends(&self.client, &context.group.topic, &self.assigned()) {
+        let (at, ours) = (clock::unix_millis(), self.assigned());
+        // Whoever has not been taken in yet does not know how far behind it is.
+        if ours.is_empty() && !native::is_member(&self.client) {
+            return;
+        }
+        match offsets::ends(&self.client, &context.group.topic, &ours) {
             Ok(mut ends) => {
                 let (seen, held) = (self.ends.borrow(), context.held());
                 for (partition, end) in &mut ends {

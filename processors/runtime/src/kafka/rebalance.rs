@@ -12,8 +12,9 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::consumer::{End, Group, Intake};
+use super::consumer::{End, Group};
 use super::error::fault;
+use super::intake::Intake;
 use super::offsets;
 use super::pulse::Pulse;
 use super::transacting::Held;

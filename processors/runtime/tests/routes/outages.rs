@@ -9,7 +9,7 @@ use engine::state::State;
 use engine::{Publisher, Shutdown};
 use schemas::registry::{Registry, RegistryConfig};
 
-use crate::world::{Target, World, quick, serve_registry, until, waits_for};
+use crate::world::{Target, World, all, quick, serve_registry, until, waits_for};
 
 /// Hands out its publisher.
 struct Idle(Arc<Mutex<Option<Publisher>>>);
@@ -45,8 +45,7 @@ async fn a_broker_that_restarts_costs_nothing_and_sources_know_that_it_is_away()
     let out = publisher.lock().unwrap().clone().unwrap();
     world.write_things(0..50, 5).await;
     target.until_taken(50).await;
-    // Commits follow within milliseconds.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    world.until_committed("sink", all).await;
 
     broker.shutdown().await;
     until("the broker missed", || out.available().err()).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use engine::kafka::{
-    Cluster, Committed, GroupOffsets, Producer, ReadFrom, Reader, Record, Urgency,
+    Cluster, Committed, GroupOffsets, GroupView, Producer, ReadFrom, Reader, Record, Urgency,
 };
 use engine::runtime::{
     MaxAhead, OnError, Plan, ProcessorRoute, Promise, SinkOptions, SinkRoute, Topic,
@@ -199,12 +199,28 @@ impl World {
 
     /// What a route's group has committed for partition 0 of `in`.
     pub async fn committed(&self, route: &str) -> Committed {
+        self.offsets(route).await.committed.remove(&0).unwrap()
+    }
+
+    /// Waits until a route's group has committed what is asked for in `in`.
+    pub async fn until_committed(&self, route: &str, asked: impl Fn(&GroupView) -> bool) {
+        for _ in 0..600 {
+            if asked(&self.offsets(route).await) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("in vain: offsets of {route}: {:?}", self.offsets(route).await);
+    }
+
+    /// How far a route's group is in `in`.
+    async fn offsets(&self, route: &str) -> GroupView {
         let group = format!("passerelle.{}.{route}", self.pipeline);
         let (cluster, topic) = (self.cluster.clone(), self.topic("in"));
         let view = tokio::task::spawn_blocking(move || {
             GroupOffsets::open(&cluster, &group).unwrap().view(&topic).unwrap().unwrap()
         });
-        view.await.unwrap().committed.remove(&0).unwrap()
+        view.await.unwrap()
     }
 
     pub async fn dead_letters(&self) -> Vec<Event> {
@@ -246,6 +262,12 @@ pub async fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("in vain: {what}");
+}
+
+/// Whether everything that there is has been committed.
+pub fn all(view: &GroupView) -> bool {
+    let done = |partition| view.committed.get(partition).map_or(0, |commit| commit.offset);
+    view.bounds.iter().all(|(partition, bounds)| done(partition) == bounds.high)
 }
 
 pub fn waits_for(part: &str) -> impl Fn(&State) -> bool {

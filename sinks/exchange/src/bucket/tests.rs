@@ -11,7 +11,7 @@ const SECRET: &str = "hush-hush-hush";
 fn connection(endpoint: &str) -> Connection {
     let options = json!({
         "bucket": "lake", "folder": "shop", "endpoint": endpoint, "allow_private": true,
-        "access_key": "AKID", "secret_key": SECRET, "timeout": "500ms",
+        "access_key": "AKID", "secret_key": SECRET, "timeout": "2s",
     });
     serde_json::from_value(options).unwrap()
 }
