@@ -7,6 +7,7 @@ mod endtoend;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::time::Duration;
 
 use endtoend::folder::{Folder, free_address};
 use endtoend::process::{Process, Signal};
@@ -283,6 +284,42 @@ async fn without_a_broker_calls_are_503_and_what_was_acknowledged_is_there_after
     let there: BTreeSet<_> = there.iter().map(|event| event.header("ce_id").to_owned()).collect();
     assert!(acknowledged.is_subset(&there), "{acknowledged:?} {there:?}");
     assert!(acknowledged.len() >= 3);
+    assert!(process.terminate().await.success());
+}
+
+/// What it brought is in the producer's queue by then: it will be written, and its id must be known.
+#[tokio::test]
+async fn a_caller_that_hangs_up_before_its_answer_does_not_double_its_event() {
+    let brokers = Brokers::new();
+    let broker = brokers.start();
+    let Brokers { kafka, registry, .. } = &brokers;
+    let folder = Folder::with(&format!(
+        "kafka: {{ brokers: \"{kafka}\" }}\nregistry: {{ url: \"http://{registry}\" }}\n{SHOP}"
+    ));
+    let process = folder.run().await;
+    let shop = folder.shop();
+    let call = |number: usize| {
+        let id = format!("O-{number}");
+        signed(&id, order(&id, &format!("C-{number}")).to_string())
+    };
+    assert_eq!(status(&shop, call(0)).await, 200);
+    broker.signal(Signal::Stop);
+    let hasty = (1..20).map(|number| {
+        let sent = shop.send(call(number));
+        async move { tokio::time::timeout(Duration::from_millis(300), sent).await.is_err() }
+    });
+    let hung_up = futures::future::join_all(hasty).await;
+    assert_eq!(hung_up, [true; 19], "nobody was answered");
+    broker.signal(Signal::Continue);
+    for number in 1..20 {
+        let again = async || (status(&shop, call(number)).await == 200).then_some(());
+        until("the call is taken when it comes again", again).await;
+    }
+    let there = topic::read(kafka.clone(), "shop.orders").await;
+    let mut ids: Vec<_> = there.iter().map(|event| event.header("ce_id")).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((ids.len(), there.len()), (20, 20), "each once");
     assert!(process.terminate().await.success());
 }
 
