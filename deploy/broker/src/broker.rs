@@ -52,6 +52,7 @@ impl Broker {
             tokio::task::spawn_blocking(move || open(&opened))
                 .await
                 .map_err(|error| doing("open", &config.directory)(error.into()))??;
+        groups.forget_gone(&topics).await?;
         let listener = TcpListener::bind(listen)
             .await
             .map_err(|source| BrokerError::Listen { listen, source })?;

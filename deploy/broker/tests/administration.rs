@@ -161,6 +161,30 @@ async fn a_recreated_topic_begins_anew() {
     assert_eq!(read(running.client(), "orders", 0, Offset::Beginning, 1).await, ["new"]);
 }
 
+/// What a broker leaves that is killed between a topic's end and that of its groups' offsets.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recreated_topic_begins_anew_also_after_a_kill_in_the_middle() {
+    let running = Running::start().await;
+    running.topic("orders", 1).await;
+    send(&running.producer(), "orders", 0, "old").await;
+    let group = |running: &Running| -> BaseConsumer {
+        running.client().set("group.id", "billing").create().unwrap()
+    };
+    commit(&group(&running), 1);
+    let Running { broker, directory } = running;
+    broker.shutdown().await;
+    let file = directory.path().join("data/catalogue.json");
+    let mut catalogue: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    catalogue["topics"].as_array_mut().unwrap().retain(|topic| topic["name"] != "orders");
+    std::fs::write(&file, catalogue.to_string()).unwrap();
+    let running = Running::on(directory).await;
+    running.topic("orders", 1).await;
+    assert_eq!(committed(&group(&running)), Offset::Invalid);
+    let running = running.restart().await;
+    assert_eq!(committed(&group(&running)), Offset::Invalid);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_is_deleted_with_its_offsets() {
     let running = Running::start().await;

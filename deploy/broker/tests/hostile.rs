@@ -97,6 +97,26 @@ async fn a_version_to_come_is_answered_with_those_there_are() {
     assert!(!versions.api_keys.is_empty());
 }
 
+/// Each of the names would be answered with a hundred partitions.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_asked_for_again_and_again_is_answered_once() {
+    let running = Running::start().await;
+    running.topic("orders", 100).await;
+    let mut frame = bytes::BytesMut::new();
+    let header = RequestHeader::default()
+        .with_request_api_key(ApiKey::Metadata as i16)
+        .with_request_api_version(1);
+    header.encode(&mut frame, 1).unwrap();
+    let name = TopicName(StrBytes::from_static_str("orders"));
+    let topic = MetadataRequestTopic::default().with_name(Some(name));
+    MetadataRequest::default()
+        .with_topics(Some(vec![topic; 100_000]))
+        .encode(&mut frame, 1)
+        .unwrap();
+    let response = ask(&mut connect(&running).await, &frame).await.unwrap();
+    assert!(response.len() < 100_000, "{} bytes", response.len());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_on_one_connection_are_answered_in_order() {
     let running = Running::start().await;

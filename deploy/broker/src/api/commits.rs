@@ -1,6 +1,6 @@
 //! The offsets of consumer groups.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use kafka_protocol::{
     error::ResponseError,
@@ -20,7 +20,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::Call;
+use super::{Call, once};
 use crate::{
     groups::{Asker, Committed, Entry, MAX_METADATA, Place},
     node::{Node, now_ms},
@@ -109,13 +109,14 @@ fn to_commit(
 pub(super) fn fetch(node: &Node, call: &Call, ask: OffsetFetchRequest) -> OffsetFetchResponse {
     if call.head.version >= 8 {
         let stable = ask.require_stable;
-        let groups = ask.groups.into_iter().map(|group| fetch_group(node, group, stable));
+        let groups = once(ask.groups, |group| group.group_id.clone());
+        let groups = groups.into_iter().map(|group| fetch_group(node, group, stable));
         return OffsetFetchResponse::default().with_groups(groups.collect());
     }
     let asked = ask.topics.map(|topics| {
         topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
     });
-    let unsettled = Unsettled { node, group: &ask.group_id, asked: ask.require_stable };
+    let unsettled = Unsettled::of(node, &ask.group_id, ask.require_stable);
     let topics = offsets(node, &ask.group_id, asked).into_iter().map(|(name, partitions)| {
         let partitions = partitions.into_iter().map(|(index, committed)| {
             OffsetFetchResponsePartition::default()
@@ -138,7 +139,7 @@ fn fetch_group(
     let topics = asked.topics.map(|topics| {
         topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
     });
-    let unsettled = Unsettled { node, group: &asked.group_id, asked: stable };
+    let unsettled = Unsettled::of(node, &asked.group_id, stable);
     let topics = offsets(node, &asked.group_id, topics).into_iter().map(|(name, partitions)| {
         let partitions = partitions.into_iter().map(|(index, committed)| {
             OffsetFetchResponsePartitions::default()
@@ -153,18 +154,20 @@ fn fetch_group(
     OffsetFetchResponseGroup::default().with_topics(topics.collect()).with_group_id(asked.group_id)
 }
 
-/// Who wants to know of commits in transactions that are still open (KIP-447).
-struct Unsettled<'a> {
-    node: &'a Node,
-    group: &'a str,
-    asked: bool,
-}
+/// The places that a group has commits for in transactions that are still open (KIP-447); none for those who
+/// do not ask.
+struct Unsettled(BTreeSet<Place>);
 
-impl Unsettled<'_> {
-    /// `UNSTABLE_OFFSET_COMMIT` if such a commit is there: the client asks again.
+impl Unsettled {
+    /// As they are now, before the offsets are read: a transaction that ends meanwhile is either known as
+    /// open, or counts.
+    fn of(node: &Node, group: &str, asked: bool) -> Self {
+        Self(if asked { node.groups.pending_places(group) } else { BTreeSet::new() })
+    }
+
+    /// `UNSTABLE_OFFSET_COMMIT` if there was such a commit: the client asks again.
     fn code(&self, topic: &str, partition: i32) -> i16 {
-        let place = Place { topic: topic.to_owned(), partition };
-        match self.asked && self.node.groups.is_pending(self.group, &place) {
+        match self.0.contains(&Place { topic: topic.to_owned(), partition }) {
             true => ResponseError::UnstableOffsetCommit.code(),
             false => 0,
         }

@@ -18,6 +18,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
+use super::once;
 use crate::{
     log::LogConfig,
     node::{NODE_ID, Node},
@@ -56,7 +57,9 @@ pub(super) fn topic_values(
 
 /// DescribeConfigs.
 pub(super) fn describe(node: &Node, ask: DescribeConfigsRequest) -> DescribeConfigsResponse {
-    let results = ask.resources.into_iter().map(|resource| {
+    let resources =
+        once(ask.resources, |resource| (resource.resource_type, resource.resource_name.clone()));
+    let results = resources.into_iter().map(|resource| {
         let described = match resource.resource_type {
             resource::TOPIC => describe_topic(node, &ask.include_documentation, &resource),
             resource::BROKER => describe_broker(node, &resource),

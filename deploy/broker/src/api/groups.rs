@@ -23,7 +23,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Call, Unreadable, commits, respond};
+use super::{Call, Unreadable, commits, once, respond};
 use crate::{
     groups::{Asker, Entry, JoinAsk, Joined, Member, SyncAsk},
     node::{NODE_ID, Node},
@@ -268,7 +268,7 @@ fn list(node: &Node, ask: &ListGroupsRequest) -> ListGroupsResponse {
 }
 
 fn describe(node: &Node, call: &Call, ask: DescribeGroupsRequest) -> DescribeGroupsResponse {
-    let groups = ask.groups.into_iter().map(|id| {
+    let groups = once(ask.groups, Clone::clone).into_iter().map(|id| {
         let described = node.groups.look(&id, describe_one);
         // Since version 6 a group that does not exist is an error, before it is a dead one
         // (KIP-1043).

@@ -23,7 +23,7 @@ use kafka_protocol::{
 };
 use uuid::Uuid;
 
-use super::{Call, Unreadable, frame, versions::SERVED};
+use super::{Call, Unreadable, frame, once, versions::SERVED};
 use crate::{
     node::{NODE_ID, Node},
     refusal::{Outcome, Refusal, code_of},
@@ -62,7 +62,8 @@ pub(super) async fn metadata(
         node.topics.view().by_name.values().map(|topic| metadata_topic(topic)).collect()
     } else {
         let mut topics = Vec::new();
-        for asked in ask.topics.unwrap_or_default() {
+        let asked = ask.topics.unwrap_or_default();
+        for asked in once(asked, |topic| (topic.name.clone(), topic.topic_id)) {
             topics.push(asked_topic(node, &asked, ask.allow_auto_topic_creation).await);
         }
         topics

@@ -12,7 +12,7 @@ mod topics;
 mod transactions;
 mod versions;
 
-use std::{future::Future, net::IpAddr, sync::Arc};
+use std::{collections::HashSet, future::Future, hash::Hash, net::IpAddr, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::{
@@ -191,6 +191,16 @@ where
     frame(head, head.version, &response)
 }
 
+/// The largest response, in bytes: no client asks for as much.
+const MAX_RESPONSE: usize = 512 << 20;
+
+/// What is asked for twice is answered once: a small request must not ask for an answer without bound.
+fn once<T, K: Eq + Hash>(mut asked: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
+    let mut seen = HashSet::new();
+    asked.retain(|one| seen.insert(key(one)));
+    asked
+}
+
 /// The frame of a response.
 fn frame<R: Encodable + HeaderVersion>(
     head: &Head,
@@ -199,6 +209,9 @@ fn frame<R: Encodable + HeaderVersion>(
 ) -> Result<Bytes, Unreadable> {
     let failed = |error: String| Unreadable(format!("encode the response: {error}"));
     let size = response.compute_size(version).map_err(|error| failed(error.to_string()))?;
+    if size > MAX_RESPONSE {
+        return Err(failed(format!("it has {size} bytes")));
+    }
     let mut frame = BytesMut::with_capacity(size + 16);
     frame.put_i32(0);
     ResponseHeader::default()

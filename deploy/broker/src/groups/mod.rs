@@ -340,6 +340,19 @@ impl Groups {
         Ok(())
     }
 
+    /// Does the same for topics that are gone already: a crash, or a disk that failed, came before.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn forget_gone(&self, topics: &Topics) -> Outcome<()> {
+        let there = topics.view();
+        for group in self.list(|group, _| group.to_owned()) {
+            let gone = |place: &Place, _: &Committed| there.named(&place.topic).is_err();
+            self.delete_offsets(&group, gone).await?;
+        }
+        Ok(())
+    }
+
     /// Deletes the offsets of groups that have had no members for so long.
     ///
     /// # Errors

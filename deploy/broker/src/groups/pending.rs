@@ -2,7 +2,7 @@
 //! records among the others.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{MutexGuard, PoisonError},
     time::Instant,
 };
@@ -82,10 +82,11 @@ impl Groups {
         }
     }
 
-    /// Whether an open transaction holds a commit for a place.
-    pub fn is_pending(&self, group: &str, place: &Place) -> bool {
-        let holds = |commit: &PendingCommit| commit.group == group && commit.place == *place;
-        self.pending().values().flatten().any(holds)
+    /// The places for which open transactions hold commits of a group.
+    pub fn pending_places(&self, group: &str) -> BTreeSet<Place> {
+        let pending = self.pending();
+        let ours = pending.values().flatten().filter(|commit| commit.group == group);
+        ours.map(|commit| commit.place.clone()).collect()
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {

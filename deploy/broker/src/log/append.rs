@@ -191,9 +191,11 @@ impl Shared {
     ) -> Result<Arc<Segment>, LogError> {
         let base = self.log_end.load(Ordering::Acquire);
         let next = Arc::new(Segment::create(&self.dir, base)?);
-        // Both only make the next start quicker.
-        if let Err(error) = active.seal().and_then(|()| self.save_producers(writer, base)) {
-            tracing::warn!(log = %self.dir.display(), %error, "a start will have to read more");
+        // Both only make the next start quicker, as long as nothing of what it would read is cleaned away.
+        for done in [active.seal(), self.save_producers(writer, base)] {
+            if let Err(error) = done {
+                tracing::warn!(log = %self.dir.display(), %error, "a start will have to read more");
+            }
         }
         self.change_segments(|segments| segments.push(Arc::clone(&next)));
         writer.unsynced.push(Arc::clone(active));
@@ -272,6 +274,8 @@ impl Shared {
     }
 
     pub(super) fn close(&self) -> Result<(), LogError> {
+        // Whoever cleans is done first: the folder may be another broker's after this.
+        let _nobody_cleans = lock(&self.cleaning);
         self.sync_now()?;
         let writer = lock(&self.writer);
         let active = self.active()?;

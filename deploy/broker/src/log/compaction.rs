@@ -73,7 +73,12 @@ impl Shared {
         }
         while from < goal {
             self.compact_from(from, config, now_ms, max_keys, cleaned)?;
-            from = self.compacted_to();
+            let reached = self.compacted_to();
+            // What may be compacted has become less meanwhile: the next time.
+            if reached <= from {
+                break;
+            }
+            from = reached;
         }
         Ok(())
     }

@@ -217,8 +217,8 @@ impl Producers {
             }
         }
         bytes.put_u32(crc32c::crc32c(&bytes));
-        // One that a crash damages is not read: the one before and the records say the same.
-        files::replace(path, &bytes, false)
+        // It has to be there once what it is made of is cleaned away.
+        files::replace(path, &bytes, true)
     }
 
     /// Reads a snapshot; `None` if it is missing or damaged.

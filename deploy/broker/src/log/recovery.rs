@@ -265,8 +265,12 @@ fn recover_producers(
     segments: &[Arc<Segment>],
     log_end: i64,
 ) -> Result<(Producers, Transactions), LogError> {
-    let snapshots = files::offsets(dir, "producers")?;
-    let newest = snapshots.iter().rev().filter(|&&offset| offset <= log_end).find_map(|&offset| {
+    let mut snapshots = files::offsets(dir, "producers")?;
+    // Those of records that were cut off would be taken for true once others are in their place.
+    for offset in snapshots.extract_if(.., |offset| *offset > log_end) {
+        files::remove(&files::producers_path(dir, offset))?;
+    }
+    let newest = snapshots.iter().rev().find_map(|&offset| {
         Some((offset, Producers::load(&files::producers_path(dir, offset), offset)?))
     });
     let (from, (mut producers, mut transactions)) = newest.unwrap_or_default();

@@ -153,8 +153,8 @@ impl Shared {
         let mut is_past = |segment: &Segment| {
             let too_old = oldest.is_some_and(|oldest| newest_record(segment) < oldest);
             let too_much = segment.size() > 0 && segment.size() <= excess;
-            if too_much {
-                excess -= segment.size();
+            if too_old || too_much {
+                excess = excess.saturating_sub(segment.size());
             }
             too_old || too_much
         };
@@ -190,8 +190,12 @@ impl Shared {
     }
 }
 
-/// The time of a segment's newest record: what it says, or else when the file was last written.
+/// The time of a segment's newest record: what it says, or else when the file was last written. One that holds
+/// none is as old as can be.
 pub(super) fn newest_record(segment: &Segment) -> i64 {
+    if segment.size() == 0 {
+        return i64::MIN;
+    }
     let said = segment.summary().max_timestamp;
     if said >= 0 {
         return said;

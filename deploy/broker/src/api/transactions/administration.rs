@@ -19,6 +19,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
+use super::super::once;
 use crate::{
     api::metadata::name,
     groups::Place,
@@ -80,8 +81,8 @@ pub(super) fn describe_producers(
     ask: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
     let view = node.topics.view();
-    let topics = ask.topics.into_iter().map(|topic| {
-        let partition = |&index: &i32| {
+    let topics = once(ask.topics, |topic| topic.name.clone()).into_iter().map(|topic| {
+        let partition = |index: i32| {
             let found = view.named(&topic.name).and_then(|found| found.partition(index)?.log());
             let active = found.map(|log| log.producers().into_iter().map(producer).collect());
             PartitionResponse::default()
@@ -90,7 +91,8 @@ pub(super) fn describe_producers(
                 .with_error_message(message_of(&active))
                 .with_active_producers(active.unwrap_or_default())
         };
-        let partitions = topic.partition_indexes.iter().map(partition).collect();
+        let indexes = once(topic.partition_indexes, Clone::clone);
+        let partitions = indexes.into_iter().map(partition).collect();
         TopicResponse::default().with_partitions(partitions).with_name(topic.name)
     });
     DescribeProducersResponse::default().with_topics(topics.collect())
@@ -111,7 +113,7 @@ pub(super) fn describe(
     node: &Node,
     ask: DescribeTransactionsRequest,
 ) -> DescribeTransactionsResponse {
-    let states = ask.transactional_ids.into_iter().map(|id| {
+    let states = once(ask.transactional_ids, Clone::clone).into_iter().map(|id| {
         let unknown = || {
             let code = ResponseError::TransactionalIdNotFound.code();
             TransactionState::default().with_error_code(code)

@@ -59,6 +59,42 @@ fn the_oldest_segments_go_beyond_the_retention_size() {
 }
 
 #[test]
+fn what_goes_for_its_age_counts_for_the_size_too() {
+    let bench = Bench::with(LogConfig { segment_bytes: 1000, ..LogConfig::default() });
+    let log = bench.open();
+    for (size, timestamp) in [(700, 0), (500, NOW), (700, NOW), (700, NOW)] {
+        put(&log, &Batch::new().record("k", Some(&"x".repeat(size)), timestamp));
+    }
+    assert_eq!(segment_files(&log).len(), 4);
+    let size = log.size_bytes();
+    drop(log);
+    let (retention_bytes, retention_ms) = (Some(size - 650), Some(HOUR));
+    let config = LogConfig { retention_bytes, retention_ms, ..bench.config.clone() };
+    let bench = Bench { config, ..bench };
+    let log = bench.open();
+    log.clean(NOW).unwrap();
+    assert_eq!(log.log_start(), 1, "the second is new, and there is room for it");
+}
+
+#[test]
+fn compaction_ends_although_what_may_be_compacted_has_become_less() {
+    let config = LogConfig { min_compaction_lag_ms: HOUR, ..compacted() };
+    let bench = Bench::with(config.clone());
+    let log = bench.open();
+    fill(&log, 30, |_| NOW);
+    for key in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
+        put(&log, &Batch::new().record(key, Some(&"x".repeat(300)), NOW));
+    }
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut cleaned = Cleaned::default();
+        log.shared.compact(&config, NOW + 2 * HOUR, 4, &mut cleaned).unwrap();
+        ended.send(()).unwrap();
+    });
+    end.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+}
+
+#[test]
 fn records_deleted_on_request_stay_deleted_after_a_crash() {
     let bench = Bench::with(small_segments());
     let log = bench.open();

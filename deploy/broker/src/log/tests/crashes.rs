@@ -76,6 +76,34 @@ fn garbage_after_the_last_sync_is_cut_with_all_after_it() {
     assert!(log.recovery().cut_because.as_ref().unwrap().contains("expected"));
 }
 
+/// What is known of producers from records that were lost must not be taken for true later.
+#[test]
+fn what_was_lost_is_not_known_as_written_once_others_are_in_its_place() {
+    let mut bench = unsynced(LogConfig { segment_bytes: 500, ..LogConfig::default() });
+    let log = bench.open();
+    let by = |sequence: i32| Batch::of(&format!("value {sequence}")).by(1, 0, sequence);
+    log.append(by(0).bytes(), NOW).unwrap();
+    log.shared.sync_now().unwrap();
+    for sequence in 1..20 {
+        log.append(by(sequence).bytes(), NOW).unwrap();
+    }
+    assert!(segment_files(&log).len() > 2);
+    // The power fails: only what was synced is there.
+    let crashed = Bench::new();
+    copy(&bench.path(), &crashed.path());
+    let length = by(0).bytes().len() as u64;
+    let first = files::log_path(&crashed.path(), 0);
+    OpenOptions::new().write(true).open(first).unwrap().set_len(length).unwrap();
+    bench = Bench { config: LogConfig::default(), ..crashed };
+    let log = bench.open();
+    assert_eq!(values(&log).len(), 1);
+    put_all(&log, 100..130);
+    drop(log);
+    let log = bench.open();
+    let again = put(&log, &by(1));
+    assert_eq!((again.duplicate, again.base_offset), (false, 31));
+}
+
 #[test]
 fn records_missing_between_two_segments_end_the_log_or_stop_it() {
     for synced in [false, true] {
