@@ -181,13 +181,16 @@ for name in sys.argv[1:]:
 ";
 
 const READ_PARQUET: &str = "
-import json, sys
+import json, os, sys
 import pyarrow.parquet
 for name in sys.argv[1:]:
     # The file alone: its folder's `customer=` is no column of it.
     for row in pyarrow.parquet.ParquetFile(name).read().to_pylist():
         row['kinds'] = [type(row['total']).__name__, type(row['placed_at']).__name__]
         print(json.dumps(row, default=str))
+# (pyarrow's threads now and then abort a Python that ends in the usual way.)
+sys.stdout.flush()
+os._exit(0)
 ";
 
 /// Why what is written cannot be read by another program than ours, if it cannot.
@@ -200,7 +203,8 @@ fn obstacle() -> Option<&'static str> {
 /// A Python that has pyarrow, as `PASSERELLE_PYTHON` names it.
 fn with_pyarrow() -> Option<String> {
     let python = std::env::var("PASSERELLE_PYTHON").ok().filter(|python| !python.is_empty())?;
-    let imported = Command::new(&python).args(["-c", "import pyarrow.parquet"]).output();
+    let imported =
+        Command::new(&python).args(["-c", "import os, pyarrow.parquet; os._exit(0)"]).output();
     imported.is_ok_and(|output| output.status.success()).then_some(python)
 }
 

@@ -64,7 +64,7 @@ for page in s3.get_paginator("list_objects_v2").paginate(Bucket="lake", Prefix=f
 
 /// A line of JSON for each object below a folder: its key, and its rows in their order.
 const READ: &str = r#"
-import io, json, sys, boto3
+import io, json, os, sys, boto3
 endpoint, access_key, secret_key, folder = sys.argv[1:]
 s3 = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=access_key, aws_secret_access_key=secret_key)
 for page in s3.get_paginator("list_objects_v2").paginate(Bucket="lake", Prefix=folder):
@@ -78,6 +78,9 @@ for page in s3.get_paginator("list_objects_v2").paginate(Bucket="lake", Prefix=f
             assert body.endswith(b"\n"), key
             rows = [json.loads(line) for line in body.decode().splitlines()]
         print(json.dumps([key, rows], default=str))
+# (pyarrow's threads now and then abort a Python that ends in the usual way.)
+sys.stdout.flush()
+os._exit(0)
 "#;
 
 /// moto's server with a bucket `lake`, and a network between us and it.
@@ -100,7 +103,7 @@ impl Drop for Store {
 /// A Python with moto's server and pyarrow; tells how to have one if there is none.
 fn python() -> Option<String> {
     let python = std::env::var("PASSERELLE_PYTHON").ok().filter(|python| !python.is_empty());
-    let imports = "import moto.server, boto3, pyarrow.parquet";
+    let imports = "import os, moto.server, boto3, pyarrow.parquet; os._exit(0)";
     let has = |python: &String| {
         let imported = Command::new(python).args(["-c", imports]).output();
         imported.is_ok_and(|output| output.status.success())

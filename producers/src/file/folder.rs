@@ -108,7 +108,7 @@ impl Folder {
             let complete = match self.ready {
                 Ready::Settle => now.duration_since(since) >= self.settle,
                 Ready::Rename => true,
-                Ready::Marker => self.marker_of(&path).exists(),
+                Ready::Marker => self.is_marked(&path, stamp),
             };
             match complete {
                 true => listing.ready.push((path, stamp)),
@@ -129,6 +129,13 @@ impl Folder {
         !temporary && self.pattern.matches_with(&name, exact)
     }
 
+    /// Whether the marker was written after the file: one that another file of this name has left behind
+    /// says nothing of this one.
+    fn is_marked(&self, path: &Path, stamp: Stamp) -> bool {
+        fs::metadata(self.marker_of(path))
+            .is_ok_and(|marker| Stamp::of(&marker).modified >= stamp.modified)
+    }
+
     fn marker_of(&self, path: &Path) -> PathBuf {
         let mut name = path.as_os_str().to_owned();
         name.push(&self.marker);
@@ -147,10 +154,18 @@ impl Folder {
         self.contents.insert(snapshot.path.clone(), known);
     }
 
-    /// Whether the content of every file is known that lay there at the first look: until then one
-    /// that was read before may lie there unseen.
-    pub fn is_known(&self) -> bool {
-        self.first.iter().flatten().all(|path| self.contents.contains_key(path))
+    /// A file has gone.
+    pub fn forget(&mut self, path: &Path) {
+        if let Some(first) = &mut self.first {
+            first.remove(path);
+        }
+    }
+
+    /// The files that lay there at the first look and whose content is not known: until then one that
+    /// was read before may lie there unseen.
+    pub fn unknown(&self) -> Vec<PathBuf> {
+        let first = self.first.iter().flatten();
+        first.filter(|path| !self.contents.contains_key(*path)).cloned().collect()
     }
 
     /// The contents of the files that lie there, where they are known.
@@ -163,17 +178,11 @@ impl Folder {
     /// # Errors
     /// A `Remote` fault: it cannot be moved or deleted.
     pub fn put_away(&self, path: &Path, content: &str, then: &Then) -> Result<(), Fault> {
-        // The marker goes first: one that is left behind would make the next file of this name complete.
-        let marker = self.marker_of(path);
-        let unmarked = match (self.ready, then) {
-            (_, Then::Leave) => return Ok(()),
-            (Ready::Marker, Then::Archive(folder)) if marker.exists() => {
-                archive(&marker, folder, content)
-            }
-            (Ready::Marker, _) => remove(&marker),
-            _ => Ok(()),
-        };
-        let done = unmarked.and_then(|()| match then {
+        // The marker goes last: a file without it would lie there for ever.
+        let marker = (self.ready == Ready::Marker).then(|| self.marker_of(path));
+        let marker = marker.filter(|marker| marker.exists());
+        let mut all = std::iter::once(path).chain(marker.as_deref());
+        let done = all.try_for_each(|path| match then {
             Then::Leave => Ok(()),
             Then::Delete => remove(path),
             Then::Archive(folder) => archive(path, folder, content),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::texts::Texts;
 use chrono_tz::Tz;
 use encoding_rs::{Encoding, UTF_8};
 use engine::Fault;
@@ -12,8 +13,6 @@ use engine::expression::{Expression, Own};
 use engine::options::{Period, Size};
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-use super::texts::Texts;
 
 /// The most files whose reading can be remembered: with them the cursor stays well below a megabyte,
 /// the largest record that brokers take by default.
@@ -276,6 +275,10 @@ impl FileOptions {
         if self.marker.is_empty() {
             let cause = "A marker's name is the file's own.";
             findings.route("/file/marker", "marker", cause, "Write `.done`.");
+        }
+        if matches!(&self.then, Then::Archive(archive) if *archive == self.folder) {
+            let cause = "What was read is archived where it is read.";
+            findings.route("/file/then", "archive", cause, "Name another folder.");
         }
         self.reading.check("file", findings);
     }

@@ -172,7 +172,10 @@ impl Run {
         }
         let begun = self.cursor.begun_as(&name).cloned();
         let size = begun.as_ref().map(|begun| begun.size);
-        let Some((snapshot, head)) = self.take(path, stamp, size).await? else { return Ok(()) };
+        let Some((snapshot, head)) = self.take(path, stamp, size).await? else {
+            let gone = path.to_owned();
+            return self.folder(move |folder| folder.forget(&gone)).await;
+        };
         if snapshot.stamp != stamp {
             return Err(changed("was written to since it was seen to be complete"));
         }
@@ -349,9 +352,12 @@ impl Run {
 
     /// Forgets the oldest contents, but none whose file lies in the folder: it would be read again.
     async fn make_room(&mut self) -> Result<(), Fault> {
+        if self.cursor.remembered() > self.source.remember && self.source.bucket.is_none() {
+            self.folder(know_all).await?;
+        }
         let look = |folder: &mut Folder| {
             let contents: Vec<String> = folder.contents().map(str::to_owned).collect();
-            folder.is_known().then_some(contents)
+            folder.unknown().is_empty().then_some(contents)
         };
         let (left, at_most) = match self.folder(look).await? {
             Some(contents) => {
@@ -409,6 +415,18 @@ impl Run {
             self.write(Vec::new(), &Begun { named: true, ..begun }, false).await?;
         }
         Ok(())
+    }
+}
+
+/// Learns the contents of all files that lay in the folder at the first look: some may never be complete.
+fn know_all(folder: &mut Folder) {
+    for path in folder.unknown() {
+        match Snapshot::take(&path, None) {
+            Ok((snapshot, _)) => folder.remember(&snapshot),
+            Err(_) if !path.exists() => folder.forget(&path),
+            // It is written to: known another time.
+            Err(_) => {}
+        }
     }
 }
 

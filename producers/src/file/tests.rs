@@ -12,6 +12,7 @@ use vrl::value::Kind;
 
 use super::source::Run;
 use super::*;
+use crate::cursor::Versioned as _;
 use crate::poll::simulator::Desk;
 
 mod bucket;
@@ -220,6 +221,44 @@ async fn a_file_is_read_only_once_it_is_complete() {
     place.round().await.unwrap();
     assert_eq!(place.desk.names().len(), 6);
     assert!(!place.path("b.csv").exists() && !place.path("b.csv.done").exists());
+}
+
+#[tokio::test]
+async fn a_marker_that_was_left_behind_says_nothing_of_the_next_file() {
+    let place = Place::with(json!({ "ready": "marker", "pattern": "*.csv" }));
+    place.drop_file("a.csv", &format!("{HEAD}{}", rows(0..2)));
+    place.drop_file("a.csv.done", "");
+    place.round().await.unwrap();
+    assert_eq!(place.desk.names().len(), 2);
+    // (Times of files are as coarse as a clock's tick.)
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    place.drop_file("a.csv", &format!("{HEAD}{}", rows(2..3)));
+    place.round().await.unwrap();
+    assert_eq!(place.desk.names().len(), 2, "it is written still");
+    place.drop_file("a.csv", &format!("{HEAD}{}", rows(2..6)));
+    place.drop_file("a.csv.done", "");
+    place.round().await.unwrap();
+    assert_eq!(place.desk.names().len(), 6);
+}
+
+#[tokio::test]
+async fn a_file_that_is_never_complete_does_not_keep_others_remembered() {
+    let place = Place::with(json!({
+        "ready": "marker", "pattern": "*.csv", "remember": 2, "then": { "archive": "away" },
+    }));
+    place.drop_file("never.csv", &format!("{HEAD}{}", rows(0..1)));
+    let mut run = place.run();
+    for number in 1..=5 {
+        let name = format!("{number}.csv");
+        place.drop_file(&name, &format!("{HEAD}{}", rows(number..number + 1)));
+        place.drop_file(&format!("{name}.done"), "");
+        run.round().await.unwrap();
+        assert!(!place.path(&name).exists() && !place.path(&format!("{name}.done")).exists());
+    }
+    assert_eq!(place.desk.names().len(), 5);
+    let cursor = engine::publisher::Outlet::cursor(&place.desk).unwrap();
+    let remembered = super::cursor::Cursor::read(&cursor).unwrap().remembered();
+    assert!(remembered <= 3, "{remembered}");
 }
 
 #[tokio::test]

@@ -146,7 +146,8 @@ impl Exchange {
         let gate = connection.limits.map(|limits| {
             let mut hash = DefaultHasher::new();
             connection.target.url.hash(&mut hash);
-            secrets.iter().for_each(|secret| secret.reveal().hash(&mut hash));
+            // (Not those of one route: it asks the same application, within the same limits.)
+            connection.secrets().iter().for_each(|secret| secret.reveal().hash(&mut hash));
             setup.shared.get::<Gates>().of(hash.finish(), limits)
         });
         let bare = Self::new(&connection.target, &secrets, setup)?;

@@ -154,6 +154,17 @@ async fn a_name_that_resolves_to_loopback_is_refused_and_nothing_is_sent() {
 }
 
 #[tokio::test]
+async fn what_a_route_signs_with_gives_it_no_limits_of_its_own() {
+    let options =
+        serde_json::json!({ "url": "http://shop.example", "limits": { "per_second": 10 } });
+    let connection: Connection = serde_json::from_value(options).unwrap();
+    let setup = setup();
+    let [plain, signed] = [Vec::new(), vec![Secret::new("hush-hush")]]
+        .map(|secrets| Exchange::with(&connection, &secrets, &setup).unwrap().gate.unwrap());
+    assert!(Arc::ptr_eq(&plain, &signed));
+}
+
+#[tokio::test]
 async fn after_retry_after_nothing_more_is_sent_before_its_time() {
     let server = BadServer::start(|number| match number {
         0 => answer("429 Too Many Requests", "retry-after: 1\r\n", ""),

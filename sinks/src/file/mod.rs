@@ -278,8 +278,16 @@ impl FileSink {
         let Some(Event { topic, partition, .. }) = batch.first() else { return Ok(()) };
         let session = self.store.open(topic, *partition).await?;
         let mut files = rows::Files::new(&*self.format, &self.folders);
+        // A dead letter that is tried again may come beside its event: a kill came before its commit.
+        let mut twins: Vec<(usize, usize)> = Vec::new();
+        let mut last: Option<usize> = None;
         for index in by_offset(batch) {
             let event = &batch[index];
+            if let Some(first) = last.filter(|first| batch[*first].offset == event.offset) {
+                twins.push((index, first));
+                continue;
+            }
+            last = Some(index);
             outcomes[index] = match session.holds(event) {
                 Err(fault) => return Err(fault),
                 Ok(true) => Some(Ok(already_there())),
@@ -301,6 +309,10 @@ impl FileSink {
                 let answer = name.clone();
                 outcomes[*index] = Some(Ok(Delivery { answer, already_there: false }));
             }
+        }
+        for (index, first) in twins {
+            let of_first = outcomes[first].clone();
+            outcomes[index] = of_first.map(|outcome| outcome.map(|_| already_there()));
         }
         Ok(())
     }

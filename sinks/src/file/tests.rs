@@ -167,6 +167,15 @@ async fn offsets_that_were_missing_are_written_when_they_come_later() {
     assert_eq!(ids(&folder), [0, 1, 2, 3, 4, 6, 7]);
 }
 
+/// A dead letter that is tried again, and its own event, which a kill brought once more.
+#[tokio::test]
+async fn an_event_that_comes_twice_at_once_is_written_once() {
+    let folder = folder();
+    let sink = sink(folder.path(), json!({}));
+    assert_eq!(deliver(&*sink, &orders([1, 2, 2, 3])).await, 1);
+    assert_eq!(ids(&folder), [1, 2, 3]);
+}
+
 /// What the disk holds when the process dies at each step of a batch in two folders.
 #[tokio::test]
 async fn a_batch_is_in_all_its_folders_or_in_none_whenever_the_process_dies() {

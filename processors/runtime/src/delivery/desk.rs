@@ -338,7 +338,7 @@ impl Desk {
     }
 
     /// The event failed through no fault of its own, or might pass later. Hands the event back
-    /// when it is to be given up.
+    /// when it is to be given up: if it has failed for the time `most`.
     pub(super) fn fail(
         &self,
         ticket: &Ticket,
@@ -346,6 +346,7 @@ impl Desk {
         failing: Option<Failing>,
         attempt: u32,
         fault: &Fault,
+        most: Option<Duration>,
     ) -> Option<Event> {
         let now = Moment::now();
         let mut inner = self.lock();
@@ -356,7 +357,7 @@ impl Desk {
         let began_before_a_success =
             failing.is_some_and(|failing| inner.passed_since(failing.since));
         let spent =
-            failing.is_some_and(|failing| now.since(failing.since) >= self.options.give_up_after);
+            failing.zip(most).is_some_and(|(failing, most)| now.since(failing.since) >= most);
         let is_its_own = fails_alone || !inner.others_fail;
         if spent && is_closed && began_before_a_success && is_its_own {
             return Some(event);

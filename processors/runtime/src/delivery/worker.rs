@@ -117,10 +117,11 @@ impl Station {
         let began = Instant::now();
         let call = AssertUnwindSafe(self.sink.deliver(&events, attempt)).catch_unwind();
         let called = tokio::select! {
-            called = call => called,
+            biased;
             // Another instance delivers them, and later ones of their keys: what has not been sent yet,
             // for the target's limits, is not sent any more.
             () = self.desk.lost(&jobs, losses) => return,
+            called = call => called,
         };
         let results = match called {
             Ok(results) if results.len() == events.len() => results,
@@ -229,7 +230,10 @@ impl Station {
                 tracing::debug!(route, event = event.id(), attempt, %fault, "failed");
                 let event = without_value(event);
                 let Job { ticket, failing, .. } = &job;
-                let given_up = self.desk.fail(ticket, event, *failing, attempt, fault);
+                // A registry or a look-up that is away says nothing of the event: it waits.
+                let is_its_own = stage == Stage::Delivery || fault.domain != Domain::Remote;
+                let most = is_its_own.then_some(self.desk.options.give_up_after);
+                let given_up = self.desk.fail(ticket, event, *failing, attempt, fault, most);
                 if let Some(event) = given_up {
                     self.follow_on_error(&job, event, fault, stage).await;
                 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use hmac::{Hmac, Mac as _};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
 use vrl::path::{OwnedValuePath, PathPrefix, parse_target_path};
 use vrl::value::Kind;
@@ -94,6 +95,7 @@ impl Mask {
                 self.paths.iter().filter_map(|path| value.get(path)).for_each(|found| {
                     collect(found, &mut texts);
                 });
+                written(&mut texts);
                 // The longest first, so that one which holds another is hidden whole.
                 texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
                 Some(texts)
@@ -142,6 +144,19 @@ fn collect(value: &Value, texts: &mut Vec<String>) {
                 texts.push(text);
             }
         }
+    }
+}
+
+/// Adds how texts are written in addresses and in JSON: messages show what was asked, and answers.
+fn written(texts: &mut Vec<String>) {
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    for index in 0..texts.len() {
+        let text = &texts[index];
+        let json = serde_json::Value::from(text.as_str()).to_string();
+        let json = json[1..json.len() - 1].to_owned();
+        let address = utf8_percent_encode(text, KEPT).to_string();
+        let other = [address, json].into_iter().filter(|form| form != text).collect::<Vec<_>>();
+        texts.extend(other);
     }
 }
 
@@ -201,6 +216,15 @@ mod tests {
         let mask = mask(&[".customer"], None);
         let text = "party ann@example.com of Bern 12 created for O-1";
         assert_eq!(hidden(&mask, Some(&order()), text), "party *** of *** *** created for O-1");
+    }
+
+    #[test]
+    fn values_are_hidden_in_addresses_and_in_json_too() {
+        let mask = mask(&[".customer"], None);
+        let value = vrl::value!({ customer: { email: "ann@example.com", name: "Zoë \"Zo\" Li" } });
+        let text = r#"POST /parties/ann%40example.com?of=Zo%C3%AB%20%22Zo%22%20Li: {"name":"Zoë \"Zo\" Li"}"#;
+        let kept = r#"POST /parties/***?of=***: {"name":"***"}"#;
+        assert_eq!(hidden(&mask, Some(&value), text), kept);
     }
 
     #[test]

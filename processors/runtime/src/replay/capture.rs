@@ -280,6 +280,11 @@ fn oldest(cluster: &Cluster, captured: &Captured) -> Result<Option<i64>, Fault> 
         oldest = Some(oldest.map_or(event.timestamp, |oldest: i64| oldest.min(event.timestamp)));
         reader.leave(event.partition);
     }
+    if !reader.is_at_end() {
+        let sentence =
+            format!("The oldest events of {} could not be read in time.", captured.topic);
+        return Err(Fault::remote("kafka_timeout", sentence));
+    }
     Ok(oldest)
 }
 

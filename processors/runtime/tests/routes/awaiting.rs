@@ -155,3 +155,23 @@ async fn what_is_there_is_asked_for_once() {
     engine.shutdown().await;
     assert_eq!(orders.asked.load(Ordering::Relaxed), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_is_away_while_others_pass_costs_no_event() {
+    let world = World::new("awaited-away").await;
+    let (orders, target) = (Orders::default(), Target::willing());
+    let options = SinkOptions { give_up_after: Duration::from_secs(1), ..quick() };
+    let engine = world.run(plan(&world, &target, &orders, options)).await;
+    world.write_things(3..4, 8).await;
+    // What waits for nothing passes meanwhile.
+    for id in (901..925).filter(|id| id % 8 != 3) {
+        world.write_things(id..id + 1, 8).await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    target.until_taken(21).await;
+    assert!(world.dead_letters().await.is_empty(), "it says nothing of the event");
+    orders.have(0..40);
+    target.until_taken(22).await;
+    engine.shutdown().await;
+    assert!(target.ids().contains(&3) && world.dead_letters().await.is_empty());
+}

@@ -143,6 +143,15 @@ impl Messages {
         }
     }
 
+    /// Whether other separators may come here although the interchange before has not ended.
+    fn separators_come(&mut self) -> Result<bool, Fault> {
+        self.window.at_least(3)?;
+        Ok(self.window.bytes().starts_with(match self.dialect {
+            Dialect::Edifact { .. } => b"UNA",
+            Dialect::X12 { .. } => b"ISA",
+        }))
+    }
+
     /// Reads the separators where an interchange begins; false at the file's end.
     ///
     /// # Errors
@@ -230,7 +239,9 @@ impl Messages {
         let words = self.dialect.words();
         let tag = segment.tag.as_str();
         if let Some(open) = &mut self.open {
-            if tag != words.message.0 && tag != words.interchange.1 && tag != words.group.1 {
+            let (group, interchange) = (words.group, words.interchange);
+            let cuts = [words.message.0, group.0, group.1, interchange.0, interchange.1];
+            if !cuts.contains(&tag) {
                 open.count += 1;
                 let size = self.window.position().offset - open.begin.offset;
                 if size > self.largest as u64 {
@@ -263,20 +274,25 @@ impl Messages {
     fn begin_or_close(&mut self, begin: Position, segment: Segment) -> Option<Found> {
         let words = self.dialect.words();
         let tag = segment.tag.as_str();
-        let envelope = |begin| Some(Envelope { begin, messages: 0, groups: 0 });
+        let opened = |begin| Envelope { begin, messages: 0, groups: 0 };
+        let unended = |what: &'static str, end: &str| {
+            Err(Fault::data(what, format!("{tag} comes where {end} has to end what is open.")))
+        };
         if tag == words.interchange.0 {
             if let (Dialect::Edifact { .. }, None) = (&self.dialect, self.given) {
                 self.encoding = encoding_of(segment.text(0));
             }
-            self.interchange = envelope(segment);
+            let wrong = unended("interchange_count", words.interchange.1);
             self.group = None;
-            None
+            let before = self.interchange.replace(opened(segment));
+            before.and_then(|_| self.found(begin, wrong))
         } else if tag == words.group.0 {
             if let Some(interchange) = &mut self.interchange {
                 interchange.groups += 1;
             }
-            self.group = envelope(segment);
-            None
+            let wrong = unended("group_count", words.group.1);
+            let before = self.group.replace(opened(segment));
+            before.and_then(|_| self.found(begin, wrong))
         } else if tag == words.message.0 {
             for envelope in [&mut self.interchange, &mut self.group].into_iter().flatten() {
                 envelope.messages += 1;
@@ -289,6 +305,10 @@ impl Messages {
             self.found(begin, Err(Fault::data("group_count", wrong)))
         } else if tag == words.interchange.1 {
             let interchange = self.interchange.take()?;
+            if self.group.take().is_some() {
+                let wrong = unended("group_count", words.group.1);
+                return self.found(begin, wrong);
+            }
             let is_x12 = matches!(self.dialect, Dialect::X12 { .. });
             let counted = match interchange.groups {
                 0 if !is_x12 => interchange.messages,
@@ -368,11 +388,14 @@ impl Records for Messages {
         while !self.ended {
             self.pass_blank()?;
             let begin = self.window.position();
-            if self.interchange.is_none() {
+            if self.interchange.is_none() || self.separators_come()? {
                 match self.interchange_begins() {
                     Ok(true) => {}
                     Ok(false) => break,
-                    Err(fault) => return self.broken(begin, fault),
+                    Err(fault) => {
+                        let open = self.open.as_ref().map_or(begin, |open| open.begin);
+                        return self.broken(open, fault);
+                    }
                 }
             }
             let begin = self.window.position();

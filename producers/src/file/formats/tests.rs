@@ -326,6 +326,37 @@ fn what_edi_says_of_its_counts_is_held_against_what_is_there() {
     }
 }
 
+/// An order must not be booked to who sent the interchange before.
+#[test]
+fn an_interchange_that_is_cut_off_gives_nothing_to_the_next() {
+    let edifact = reading(json!({ "edifact": {} }), None, 1 << 16);
+    let from = |sender: &str, rest: &str| {
+        format!("UNB+UNOA:1+{sender}+B+260101:0000+1'UNH+1+ORDERS:D'BGM+220'{rest}")
+    };
+    let whole = from("CCC", "UNT+3+1'UNZ+1+1'");
+    for (rest, expected) in [
+        ("", vec!["edi_unended", "interchange_count", ""]),
+        ("UNT+3+1'", vec!["", "interchange_count", ""]),
+        ("UNT+3+1'UNZ+1+1'", vec!["", ""]),
+    ] {
+        for advice in ["", "UNA:+.? '"] {
+            let found = all(&edifact, format!("{}{advice}{whole}", from("AAA", rest)).as_bytes());
+            assert_eq!(causes(&found), expected, "{rest} {advice}");
+            assert_eq!(at(found.last().unwrap(), ".interchange.sender"), "CCC");
+        }
+    }
+    let x12 = reading(json!({ "x12": {} }), None, 1 << 16);
+    let text = std::str::from_utf8(X12).unwrap();
+    let next = text.replace("ACMEBUYER", "OTHERSHOP").replace('~', "!");
+    let cut = text.split("IEA*").next().unwrap();
+    let found = all(&x12, format!("{cut}{next}").as_bytes());
+    assert_eq!(causes(&found), ["", "interchange_count", ""]);
+    assert_eq!(at(&found[2], ".interchange.sender"), "OTHERSHOP");
+    let cut = text.split("GE*").next().unwrap();
+    let end = text.find("IEA*").map(|at| &text[at..]).unwrap();
+    assert_eq!(causes(&all(&x12, format!("{cut}{end}").as_bytes())), ["", "group_count"]);
+}
+
 #[test]
 fn a_purchase_order_of_x12_is_read_by_its_elements_names() {
     let found = all(&reading(json!({ "x12": {} }), None, 1 << 16), X12);
