@@ -5,6 +5,7 @@
 //! **pipeline**. One rule holds everything: *an offset never passes an event until its target or its
 //! dead-letter topic has acknowledged it.*
 
+pub mod address;
 pub mod allowance;
 pub mod clock;
 pub mod codec;

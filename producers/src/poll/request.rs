@@ -2,16 +2,12 @@
 
 use engine::expression::{CompiledTemplate, Diagnostic, Expression, Input, Own, Program, Template};
 use engine::{Event, Fault, Value};
-use exchange::{Call, escaped, header_name};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use exchange::{Call, encoded, escaped, header_name};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use vrl::value::Kind;
 use vrl::value::kind::Collection;
 
 use super::{Method, Mistake, RequestOptions};
-
-/// All but the unreserved characters of RFC 3986: an inserted value stays one part.
-const INSERTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What expressions read.
 pub(crate) struct Inputs {
@@ -115,12 +111,11 @@ impl Request {
     /// A `Data` fault: an expression fails on the value.
     pub fn call(&self, value: &Value, most: usize) -> Result<Call, Fault> {
         let event = Event::of_value(value.clone());
-        let encode = |text: &str| utf8_percent_encode(text, INSERTED).to_string();
-        let mut path = self.path.render_with(&event, |text| encode(text).into())?;
+        let mut path = self.path.render_with(&event, encoded)?;
         for (name, template) in &self.query {
             if let Some(text) = template.render_unless_null(&event)? {
                 path.push(if path.contains('?') { '&' } else { '?' });
-                path.push_str(&format!("{}={}", encode(name), encode(&text)));
+                path.push_str(&format!("{}={}", encoded(name), encoded(&text)));
             }
         }
         let mut headers = HeaderMap::new();

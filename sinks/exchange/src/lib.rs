@@ -18,7 +18,6 @@ mod reach;
 mod target;
 mod verdict;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::error::Error;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -29,26 +28,18 @@ use engine::Fault;
 use engine::connector::Setup;
 use engine::options::Secret;
 use engine::share::{Share, Shares};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use tokio::time::{Instant, timeout_at};
 
 pub use connection::{Auth, Connection, Mistake, escaped, header_name};
+pub use engine::address::encoded;
 pub use limits::Limits;
 use limits::{Gate, Gates};
 use oauth2::{AllTokens, Tokens};
 pub use oauth2::{CredentialsIn, OAuth2};
 pub use target::{Target, Tls};
 pub use verdict::DEFAULT_RETRY_AFTER_CAP;
-
-/// All but the unreserved characters of RFC 3986.
-const INSERTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// A text to put into an address: whatever it holds, it stays one part of the path or the query.
-pub fn encoded(text: &str) -> Cow<'_, str> {
-    utf8_percent_encode(text, INSERTED).into()
-}
 
 /// A way to one application.
 pub struct Exchange {

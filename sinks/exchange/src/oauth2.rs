@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use engine::Fault;
+use engine::address::encoded;
 use engine::connector::{Findings, Setup};
 use engine::options::Secret;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use schemars::JsonSchema;
@@ -363,10 +363,4 @@ fn lifetime(expires_in: &Json) -> Option<Duration> {
         _ => return None,
     };
     Duration::try_from_secs_f64(seconds).ok()
-}
-
-/// A part of a form (RFC 6749, appendix B).
-fn encoded(text: &str) -> String {
-    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-    utf8_percent_encode(text, KEPT).to_string()
 }

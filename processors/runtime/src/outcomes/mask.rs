@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 
 use hmac::{Hmac, Mac as _};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
 use vrl::path::{OwnedValuePath, PathPrefix, parse_target_path};
 use vrl::value::Kind;
 
 use super::Policy;
 use crate::Value;
+use crate::address::encoded;
 use crate::options::Secret;
 
 /// What stands for a value that is hidden.
@@ -149,12 +149,11 @@ fn collect(value: &Value, texts: &mut Vec<String>) {
 
 /// Adds how texts are written in addresses and in JSON: messages show what was asked, and answers.
 fn written(texts: &mut Vec<String>) {
-    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     for index in 0..texts.len() {
         let text = &texts[index];
         let json = serde_json::Value::from(text.as_str()).to_string();
         let json = json[1..json.len() - 1].to_owned();
-        let address = utf8_percent_encode(text, KEPT).to_string();
+        let address = encoded(text).into_owned();
         let other = [address, json].into_iter().filter(|form| form != text).collect::<Vec<_>>();
         texts.extend(other);
     }
