@@ -34,6 +34,11 @@ fn now() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
+/// Milliseconds since the Unix epoch: as texts, `10:00:00.5Z` would come before `10:00:00Z`.
+fn milliseconds(text: &str) -> i64 {
+    chrono::DateTime::parse_from_rfc3339(text).unwrap().timestamp_millis()
+}
+
 impl Company {
     /// With one contact, and one deal of theirs that is won.
     pub async fn start() -> Self {
@@ -85,8 +90,8 @@ impl Company {
 fn page(body: &Value, changed: &str, object: Value) -> Response {
     let filters = body["filterGroups"][0]["filters"].as_array().unwrap();
     let since = filters.iter().find(|filter| filter["operator"] == "GTE").unwrap();
-    let at = chrono::DateTime::parse_from_rfc3339(changed).unwrap().timestamp_millis();
-    let results = if at >= since["value"].as_i64().unwrap() { vec![object] } else { Vec::new() };
+    let later = milliseconds(changed) >= since["value"].as_i64().unwrap();
+    let results = if later { vec![object] } else { Vec::new() };
     Json(json!({ "total": results.len(), "results": results })).into_response()
 }
 
@@ -169,8 +174,9 @@ async fn write(
 
 async fn changes(State(company): State<Company>, Query(parameters): Parameters) -> Json<Value> {
     let books = company.books.lock().unwrap();
-    let since = parameters["changedSince"].as_str();
-    let later = |row: &&Value| row["MetaData"]["LastUpdatedTime"].as_str().unwrap() >= since;
+    let since = milliseconds(&parameters["changedSince"]);
+    let changed = |row: &Value| milliseconds(row["MetaData"]["LastUpdatedTime"].as_str().unwrap());
+    let later = |row: &&Value| changed(row) >= since;
     let found: Vec<_> = books.invoices.iter().filter(later).collect();
     let answer = if found.is_empty() { json!({}) } else { json!({ "Invoice": found }) };
     Json(json!({ "CDCResponse": [{ "QueryResponse": [answer] }], "time": now() }))
