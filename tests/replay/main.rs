@@ -209,6 +209,42 @@ async fn what_a_target_refuses_of_a_replay_is_a_dead_letter_and_marked() {
 }
 
 #[tokio::test]
+async fn what_was_a_dead_letter_is_not_delivered_under_two_keys_and_is_one_no_more() {
+    let mut world = World::with(3, FOREVER).await;
+    world.live.answer(|sale| match sale["web_id"].as_str() {
+        Some("C-8/0000" | "C-9/0000") => 422,
+        _ => 201,
+    });
+    for customer in ["C-8", "C-9"] {
+        world.folder.shop().tell(&order(&format!("{customer}/0000"), customer)).await;
+    }
+    let open = async |count: usize| {
+        let list = world.folder.ask(&["dead-letters", "list", "orders/sales"]).await;
+        list.stdout.contains(&format!("{count} dead letters open")).then_some(())
+    };
+    until("two letters are open", async || open(2).await).await;
+
+    // One is delivered by a retry and then sent again, the other by the replay alone.
+    world.live.answer(|_| 201);
+    let retry = ["dead-letters", "retry", "orders/sales", "--key", "C-8"];
+    let retried = world.folder.ask(&retry).await;
+    assert_eq!(retried.code, 0, "{retried:?}");
+    let replay = ["replay", "sales", "pipeline.yaml", "--from", "beginning"];
+    let replayed = world.folder.passerelle(&replay).await;
+    assert!(replayed.code == 0 && replayed.stdout.contains("14 matched"), "{replayed:?}");
+    assert_eq!(world.live.rows().len(), 14, "none of them under two keys");
+    for id in ["C-8/0000", "C-9/0000"] {
+        let asked = world.live.requests().into_iter().filter(|one| one.text("web_id") == id);
+        let keys: Vec<String> = asked.map(|one| one.key).collect();
+        assert!(keys[1..].iter().all(|key| *key == format!("{}.1", keys[0])), "{keys:?}");
+    }
+    until("no letter is open", async || open(0).await).await;
+    let nothing = world.folder.ask(&[&retry[..3], &["--all"]].concat()).await;
+    assert!(nothing.code == 1 && nothing.stderr.contains("No open dead letter"), "{nothing:?}");
+    world.process.assert_alive();
+}
+
+#[tokio::test]
 async fn several_processes_share_a_replay() {
     const ORDERS: usize = 100;
     let mut world = World::with(ORDERS, FOREVER).await;

@@ -26,7 +26,7 @@ pub const REPLAY: &str = "passerelle_replay";
 pub const REPLAY_BEGUN: &str = "passerelle_replay_begun";
 /// On a dead letter that is tried again: how often it was, this time included.
 pub const RETRIED: &str = "passerelle_retried";
-/// On a dead letter that is tried again: how often its target has refused it.
+/// On what was a dead letter and is sent again: how often its target has refused it.
 pub const REJECTED: &str = "passerelle_rejected";
 
 /// The headers kept through processors.
@@ -155,6 +155,18 @@ impl Event {
         self.headers.text(RECEIVED).and_then(|text| text.parse().ok()).unwrap_or(self.timestamp)
     }
 
+    /// How often its target has refused it, when it was a dead letter.
+    pub fn rejected(&self) -> u32 {
+        self.headers.text(REJECTED).and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    /// Its target has refused it so often ([`idempotency_key`](Self::idempotency_key)).
+    pub fn set_rejected(&mut self, times: u32) {
+        if times > 0 {
+            self.headers.set(REJECTED, times.to_string());
+        }
+    }
+
     /// What it weighs: the bytes of its key, value and headers.
     pub fn bytes(&self) -> usize {
         let length = |bytes: Option<&Bytes>| bytes.map_or(0, Bytes::len);
@@ -169,8 +181,8 @@ impl Event {
 
     /// The idempotency key of this event at the target of `route`: the same over retries, restarts
     /// and replays. A hash of `ce_source`, the id and the route, 32 hex digits. A dead letter that is
-    /// tried again after its target refused it gains `.n`, for the n-th refusal: targets that keep
-    /// keys would only repeat their refusal.
+    /// sent again (tried again, or in a replay) after its target refused it gains `.n`, for the n-th
+    /// refusal: targets that keep keys would only repeat their refusal.
     pub fn idempotency_key(&self, route: &str) -> String {
         self.key_of([self.headers.text(CE_SOURCE).unwrap_or(&self.topic), &self.id(), route])
     }

@@ -8,6 +8,7 @@
 
 mod capture;
 mod intake;
+mod letters;
 mod run;
 mod sample;
 mod selection;
@@ -27,6 +28,7 @@ pub use run::{Progress, Summary, run};
 pub use sample::{Sample, sample};
 pub use tally::Counts;
 
+pub(crate) use letters::Letters;
 pub(crate) use selection::Selection;
 pub(crate) use tally::Tally;
 

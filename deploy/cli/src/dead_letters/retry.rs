@@ -1,11 +1,11 @@
 //! `passerelle dead-letters retry`.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use engine::dead_letters::{
-    Archive, Decision, Entry, Filed, JOURNAL_TOPIC, Letter, Origin, Standing,
+    Archive, Course, Decision, Entry, Filed, JOURNAL_TOPIC, Letter, Origin, Standing, UNTOLD,
 };
 use engine::kafka::{Cluster, Follower};
 use engine::options::Period;
@@ -21,6 +21,11 @@ const RETURNS: u32 = 3;
 const WINDOW: usize = 200;
 /// How many may be asked for without waiting.
 const MOST_UNWATCHED: usize = 1_000;
+/// How long a look at how far the keys have gone is good for: the running route knows what it delivered
+/// since for longer than that.
+const GOOD_FOR: Duration = Duration::from_secs(5);
+/// How often a letter is asked for of which the route could not tell whether its key has gone on.
+const ASKED: u32 = 5;
 /// How long one look into the journal lasts.
 const LOOK: Duration = Duration::from_millis(100);
 /// How many of the reasons are shown.
@@ -32,7 +37,10 @@ pub async fn run(options: Retry) -> Outcome {
         .map_err(|error| Failure::new(format!("`--timeout {}`: {error}.", options.timeout)))?;
     let Opened { cluster, archive, .. } = options.of.open().await?;
     let chosen = choose(&options, &archive)?;
-    let (chosen, refused) = sift(&options, &cluster, &archive, chosen).await?;
+    let ordered: &[&Filed] = if options.out_of_order { &[] } else { &chosen };
+    let mut keys = Keys::of(&archive.route, ordered);
+    keys.look(&cluster)?;
+    let (chosen, refused) = sift(&options, &keys.course, chosen);
     for reason in refused.iter().take(SHOWN) {
         eprintln!("{reason}");
     }
@@ -55,23 +63,27 @@ pub async fn run(options: Retry) -> Outcome {
     }
     let mut retrial = Retrial {
         journal: Journal::open(&cluster)?,
+        cluster,
+        keys,
         route: archive.route.clone(),
         decision: decision(options.reason.clone()),
         out_of_order: options.out_of_order,
         results: BTreeMap::new(),
+        refused: 0,
     };
     if options.no_wait {
         for filed in &chosen {
             retrial.ask(filed).await?;
         }
-        say!("{} will be tried again by the running route.", letters(chosen.len()));
-        return Ok(code(refused.is_empty()));
+        let asked = chosen.len() - retrial.refused;
+        say!("{} will be tried again by the running route.", letters(asked));
+        return Ok(code(refused.is_empty() && retrial.refused == 0));
     }
     let parked = chosen.iter().any(|filed| filed.is_parked());
     let first: Vec<Filed> = chosen.into_iter().cloned().collect();
-    retrial.run(&cluster, archive.journal_end, first, timeout.0).await?;
+    retrial.run(archive.journal_end, first, timeout.0).await?;
     if parked {
-        retrial.free_keys(&cluster, timeout.0).await?;
+        retrial.free_keys(timeout.0).await?;
     }
     Ok(code(retrial.report() && refused.is_empty()))
 }
@@ -115,19 +127,14 @@ fn key_of(filed: &Filed) -> (i32, Option<&[u8]>) {
 
 /// Takes out those that are refused, each with its reason. If one of a parked key is refused, so are
 /// those behind it.
-async fn sift<'a>(
+fn sift<'a>(
     options: &Retry,
-    cluster: &Cluster,
-    archive: &'a Archive,
+    course: &Course,
     chosen: Vec<&'a Filed>,
-) -> Result<(Vec<&'a Filed>, Vec<String>), Failure> {
-    let overtaken = match options.out_of_order {
-        true => HashSet::new(),
-        false => tokio::task::block_in_place(|| archive.overtaken(cluster, &chosen))?,
-    };
+) -> (Vec<&'a Filed>, Vec<String>) {
     let (mut taken, mut refused, mut shut) = (Vec::new(), Vec::new(), HashSet::new());
     for filed in chosen {
-        let Letter { event, origin, is_event, .. } = &filed.letter;
+        let Letter { event, is_event, .. } = &filed.letter;
         let id = event.id();
         let returned = filed.entry.as_ref().map_or(0, |entry| entry.returned);
         let reason = if filed.is_retried() {
@@ -142,11 +149,8 @@ async fn sift<'a>(
                 "{id} has come back {returned} times: mend its cause ({}), then add --again.",
                 filed.cause().0
             )
-        } else if overtaken.contains(origin) {
-            format!(
-                "{id} is refused: later events of its key have been delivered since, or may have \
-                 been. Add --out-of-order if that does no harm."
-            )
+        } else if course.has_passed(filed) {
+            passed(&id)
         } else if !options.out_of_order && shut.contains(&key_of(filed)) {
             format!("{id} waits for the one before it.")
         } else {
@@ -158,43 +162,95 @@ async fn sift<'a>(
         }
         refused.push(reason);
     }
-    Ok((taken, refused))
+    (taken, refused)
+}
+
+fn passed(id: &str) -> String {
+    format!(
+        "{id} is refused: later events of its key have been delivered since, or may have been. Add \
+         --out-of-order if that does no harm."
+    )
+}
+
+/// How far the keys of the letters have gone, and when that was looked at.
+struct Keys {
+    course: Course,
+    looked: Option<Instant>,
+}
+
+impl Keys {
+    /// Those of letters that keep the order of their keys.
+    fn of(route: &str, ordered: &[&Filed]) -> Self {
+        Self { course: Course::of(route, ordered), looked: None }
+    }
+
+    /// Looks, unless the last look is still good.
+    fn look(&mut self, cluster: &Cluster) -> Result<(), Failure> {
+        if self.looked.is_some_and(|looked| looked.elapsed() < GOOD_FOR) {
+            return Ok(());
+        }
+        let began = Instant::now();
+        tokio::task::block_in_place(|| {
+            self.course.look(cluster)?;
+            // The first look may read long: what has come meanwhile is looked at too.
+            if began.elapsed() >= GOOD_FOR { self.course.look(cluster) } else { Ok(()) }
+        })?;
+        self.looked = Some(Instant::now());
+        Ok(())
+    }
 }
 
 /// Letters that are tried again, and what became of each.
 struct Retrial {
     journal: Journal,
+    cluster: Cluster,
+    keys: Keys,
     route: String,
     decision: Decision,
     out_of_order: bool,
     results: BTreeMap<Origin, Entry>,
+    /// How many were refused when it was their turn.
+    refused: usize,
 }
 
+/// A letter, and how often it was asked for.
+type Asked = (Filed, u32);
+
 impl Retrial {
-    async fn ask(&self, filed: &Filed) -> Result<(), Failure> {
+    /// Has the route try a letter. False if it is refused, for its key has gone on meanwhile.
+    async fn ask(&mut self, filed: &Filed) -> Result<bool, Failure> {
+        self.keys.look(&self.cluster)?;
+        let course = &self.keys.course;
+        if course.has_passed(filed) {
+            eprintln!("{}", passed(&filed.letter.event.id()));
+            self.refused += 1;
+            return Ok(false);
+        }
+        let (decision, looked) = (self.decision.clone(), course.looked(filed));
         let entry = filed.next_entry(&self.route);
-        let entry = entry.retried(&filed.letter, self.decision.clone(), self.out_of_order);
-        self.journal.write(&entry).await
+        let entry = entry.retried(&filed.letter, decision, self.out_of_order, looked);
+        self.journal.write(&entry).await?;
+        Ok(true)
     }
 
     /// Asks for letters, in their order, and waits until each is delivered or comes back.
     async fn run(
         &mut self,
-        cluster: &Cluster,
         from: i64,
         asked: Vec<Filed>,
         timeout: Duration,
     ) -> Result<(), Failure> {
         let mut follower =
-            tokio::task::block_in_place(|| Follower::open(cluster, JOURNAL_TOPIC, 0, from))?;
-        let mut left: VecDeque<Filed> = asked.into();
-        let (mut waiting, mut last) = (HashSet::new(), Instant::now());
+            tokio::task::block_in_place(|| Follower::open(&self.cluster, JOURNAL_TOPIC, 0, from))?;
+        let mut left: VecDeque<Asked> = asked.into_iter().map(|filed| (filed, 1)).collect();
+        let (mut waiting, mut last) = (HashMap::<Origin, Asked>::new(), Instant::now());
         while !(left.is_empty() && waiting.is_empty()) {
             while waiting.len() < WINDOW
-                && let Some(filed) = left.pop_front()
+                && let Some((filed, times)) = left.pop_front()
             {
-                self.ask(&filed).await?;
-                waiting.insert(filed.letter.origin);
+                if self.ask(&filed).await? {
+                    waiting.insert(filed.letter.origin.clone(), (filed, times));
+                }
             }
             let record = tokio::task::block_in_place(|| follower.next(LOOK))?;
             let Some(entry) = record.as_ref().and_then(Entry::read) else {
@@ -203,12 +259,17 @@ impl Retrial {
                 }
                 continue;
             };
-            let is_news = entry.route == self.route
-                && !matches!(entry.standing, Standing::Retrying { .. })
-                && waiting.remove(&entry.origin);
-            if is_news {
-                last = Instant::now();
-                self.results.insert(entry.origin.clone(), entry);
+            if entry.route != self.route || matches!(entry.standing, Standing::Retrying { .. }) {
+                continue;
+            }
+            let Some((filed, times)) = waiting.remove(&entry.origin) else { continue };
+            last = Instant::now();
+            match &entry.standing {
+                Standing::Returned { cause, .. } if cause == UNTOLD && times < ASKED => {
+                    self.keys.looked = None;
+                    left.push_back((Filed { entry: Some(entry), ..filed }, times + 1));
+                }
+                _ => drop(self.results.insert(entry.origin.clone(), entry)),
             }
         }
         Ok(())
@@ -228,9 +289,9 @@ impl Retrial {
     }
 
     /// What was parked behind them meanwhile is tried again too, until their keys are free.
-    async fn free_keys(&mut self, cluster: &Cluster, timeout: Duration) -> Result<(), Failure> {
+    async fn free_keys(&mut self, timeout: Duration) -> Result<(), Failure> {
         loop {
-            let archive = read(cluster, self.route.clone()).await?;
+            let archive = read(&self.cluster, self.route.clone()).await?;
             let keys: HashSet<_> = self
                 .results
                 .values()
@@ -250,7 +311,7 @@ impl Retrial {
                 return Ok(());
             }
             say!("{} were parked behind them meanwhile.", letters(more.len()));
-            self.run(cluster, archive.journal_end, more, timeout).await?;
+            self.run(archive.journal_end, more, timeout).await?;
         }
     }
 
@@ -281,6 +342,6 @@ impl Retrial {
                 letters(waiting)
             );
         }
-        returned.is_empty() && waiting == 0
+        returned.is_empty() && waiting == 0 && self.refused == 0
     }
 }

@@ -1,16 +1,10 @@
 //! A route's dead letters with what the journal says of each: for whoever decides about them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-
-use bytes::Bytes;
+use std::collections::BTreeMap;
 
 use super::{Entry, JOURNAL_TOPIC, Letter, Origin, Standing, topic_of_route};
 use crate::Fault;
-use crate::dispatch::Completed;
-use crate::kafka::{Cluster, Follower, GroupOffsets, ReadFrom, Reader, group_of};
-
-/// How long one look for a record lasts.
-const LOOK: std::time::Duration = std::time::Duration::from_millis(200);
+use crate::kafka::{Cluster, ReadFrom, Reader};
 
 /// A dead letter, and where it stands.
 #[derive(Debug, Clone)]
@@ -43,6 +37,12 @@ impl Filed {
         self.is_open() && self.entry.as_ref().is_some_and(|entry| entry.parked)
     }
 
+    /// Whether its target has it.
+    pub fn is_delivered(&self) -> bool {
+        let standing = self.entry.as_ref().map(|entry| &entry.standing);
+        matches!(standing, Some(Standing::Delivered { .. }))
+    }
+
     /// Whether it is being tried again.
     pub fn is_retried(&self) -> bool {
         let standing = self.entry.as_ref().map(|entry| &entry.standing);
@@ -60,7 +60,9 @@ impl Filed {
     /// The journal's next entry of it.
     pub fn next_entry(&self, route: &str) -> Entry {
         let first = || Entry::new(route, &self.letter, Standing::Parked);
-        self.entry.clone().unwrap_or_else(first)
+        let next = self.entry.clone().unwrap_or_else(first);
+        // It may have been refused once more, in a replay.
+        Entry { rejected: next.rejected.max(self.letter.rejected), ..next }
     }
 }
 
@@ -85,8 +87,7 @@ impl Archive {
             };
             let Some(filed) = letters.get_mut(&entry.origin) else { return };
             // One that was settled and is buried anew is another letter.
-            let is_of_before = entry.is_settled() && entry.letter < filed.letter.offset;
-            filed.entry = (!is_of_before).then_some(entry);
+            filed.entry = (!entry.is_of_before(filed.letter.offset)).then_some(entry);
         })?;
         Ok(Self { route: route.to_owned(), letters, journal_end })
     }
@@ -95,93 +96,4 @@ impl Archive {
     pub fn open(&self) -> impl Iterator<Item = &Filed> {
         self.letters.values().filter(|filed| filed.is_open())
     }
-
-    /// Which of these letters have a key of which a later event has been delivered since, or may
-    /// have been: the topic no longer holds what came after them. Those of parked keys have not.
-    /// Blocks.
-    ///
-    /// # Errors
-    /// A `Remote` fault when the brokers are away or refuse.
-    pub fn overtaken(
-        &self,
-        cluster: &Cluster,
-        chosen: &[&Filed],
-    ) -> Result<HashSet<Origin>, Fault> {
-        let ordered = chosen.iter().filter(|filed| {
-            filed.letter.is_event && !filed.is_parked() && filed.letter.event.key.is_some()
-        });
-        let mut by_partition: BTreeMap<(&str, i32), Vec<&Letter>> = BTreeMap::new();
-        for filed in ordered {
-            let Origin { topic, partition, .. } = &filed.letter.origin;
-            by_partition.entry((topic, *partition)).or_default().push(&filed.letter);
-        }
-        let mut overtaken = HashSet::new();
-        for ((topic, partition), letters) in by_partition {
-            let delivered = self.delivered(cluster, topic, partition, &letters)?;
-            for letter in letters {
-                let key = letter.event.key.as_ref();
-                let newest = key.and_then(|key| delivered.newest.get(key));
-                let is_past = newest.is_some_and(|newest| *newest > letter.origin.offset);
-                if is_past || letter.origin.offset + 1 < delivered.from {
-                    overtaken.insert(letter.origin.clone());
-                }
-            }
-        }
-        Ok(overtaken)
-    }
-
-    /// The newest delivered event of each key of these letters, all of one partition.
-    fn delivered(
-        &self,
-        cluster: &Cluster,
-        topic: &str,
-        partition: i32,
-        letters: &[&Letter],
-    ) -> Result<Delivered, Fault> {
-        let view = GroupOffsets::open(cluster, &group_of(&self.route))?.view(topic)?;
-        let committed = view.as_ref().and_then(|view| view.committed.get(&partition));
-        let (watermark, mut above) = match committed {
-            Some(committed) => {
-                let offset = committed.offset;
-                (offset, Completed::decode(offset, &committed.metadata))
-            }
-            None => (0, Completed::default()),
-        };
-        let first = letters.iter().map(|letter| letter.origin.offset + 1).min().unwrap_or(0);
-        let mut newest: HashMap<Bytes, i64> = letters
-            .iter()
-            .filter_map(|letter| letter.event.key.clone())
-            .map(|key| (key, -1))
-            .collect();
-        let bounds = view.as_ref().and_then(|view| view.bounds.get(&partition));
-        let Some(bounds) = bounds.filter(|bounds| bounds.high > first) else {
-            return Ok(Delivered { from: first, newest });
-        };
-        let mut follower = Follower::open(cluster, topic, partition, first)?;
-        while !follower.has_reached(bounds.high) {
-            let Some(event) = follower.next(LOOK)? else { continue };
-            let passed = event.offset < watermark || above.contains(event.offset);
-            let origin = Origin { topic: topic.to_owned(), partition, offset: event.offset };
-            let went_to_the_target = match self.letters.get(&origin) {
-                None => true,
-                Some(filed) => matches!(
-                    filed.entry.as_ref().map(|entry| &entry.standing),
-                    Some(Standing::Delivered { .. })
-                ),
-            };
-            let newest = event.key.as_ref().and_then(|key| newest.get_mut(key));
-            if let (Some(newest), true, true) = (newest, passed, went_to_the_target) {
-                *newest = event.offset;
-            }
-        }
-        Ok(Delivered { from: bounds.low, newest })
-    }
-}
-
-/// What has been delivered of some keys.
-struct Delivered {
-    /// What came before this offset is no longer known.
-    from: i64,
-    /// The offset of the newest event of each key; -1 where there is none.
-    newest: HashMap<Bytes, i64>,
 }

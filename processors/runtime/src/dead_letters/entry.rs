@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{JOURNAL_TOPIC, Letter, Origin};
+use super::{JOURNAL_TOPIC, Letter, Looked, Origin};
 use crate::kafka::Record;
 use crate::{Event, Fault, Headers, clock, event};
 
@@ -78,6 +78,9 @@ pub enum Standing {
         timestamp: i64,
         /// It may go although later events of its key have gone.
         out_of_order: bool,
+        /// How far it was looked whether later events of its key have gone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        looked: Option<Looked>,
     },
     /// It was tried again in vain.
     Returned {
@@ -107,7 +110,7 @@ impl Entry {
     /// The first one of a letter.
     pub fn new(route: &str, letter: &Letter, standing: Standing) -> Self {
         Self {
-            rejected: u32::from(letter.is_rejection),
+            rejected: letter.rejected,
             ..Self::of_event(route, &letter.event, letter.origin.clone(), letter.offset, standing)
         }
     }
@@ -121,7 +124,7 @@ impl Entry {
         };
         Self {
             parked: true,
-            rejected: u32::from(is_rejection),
+            rejected: event.rejected() + u32::from(is_rejection),
             ..Self::of_event(route, event, origin, letter, Standing::Parked)
         }
     }
@@ -156,9 +159,16 @@ impl Entry {
         Self { at: clock::unix_millis(), standing, ..self.clone() }
     }
 
-    /// The next one: an operator wants the letter tried again.
+    /// The next one: an operator wants the letter tried again, in the order of its key (`looked` tells how
+    /// far that one was seen to have gone) or in any.
     #[must_use]
-    pub fn retried(&self, letter: &Letter, decision: Decision, out_of_order: bool) -> Self {
+    pub fn retried(
+        &self,
+        letter: &Letter,
+        decision: Decision,
+        out_of_order: bool,
+        looked: Option<Looked>,
+    ) -> Self {
         let kept = |(name, value): (&str, Option<&Bytes>)| KeptHeader {
             name: name.to_owned(),
             value: value.cloned(),
@@ -168,9 +178,24 @@ impl Entry {
             headers: letter.event.headers.iter().map(kept).collect(),
             timestamp: letter.event.timestamp,
             out_of_order,
+            looked,
         };
         let (letter, decision) = (letter.offset, Some(decision));
         Self { letter, decision, retries: self.retries + 1, ..self.becomes(standing) }
+    }
+
+    /// Whether it was settled before the event was buried anew, as the letter of this offset.
+    pub fn is_of_before(&self, letter: i64) -> bool {
+        self.is_settled() && self.letter < letter
+    }
+
+    /// The same without the event that it may hold.
+    #[must_use]
+    pub fn without_event(mut self) -> Self {
+        if let Standing::Retrying { payload, headers, .. } = &mut self.standing {
+            (*payload, *headers) = (None, Vec::new());
+        }
+        self
     }
 
     /// Whether nothing is left to be done with the letter.
@@ -187,10 +212,7 @@ impl Entry {
         let mut headers: Headers =
             kept.map(|header| (Headers::name(&header.name), header.value.clone())).collect();
         headers.set(event::RETRIED, self.retries.to_string());
-        if self.rejected > 0 {
-            headers.set(event::REJECTED, self.rejected.to_string());
-        }
-        Some(Event {
+        let mut event = Event {
             topic: self.origin.topic.as_str().into(),
             partition: self.origin.partition,
             offset: self.origin.offset,
@@ -199,7 +221,9 @@ impl Entry {
             payload: payload.clone(),
             headers,
             value: None,
-        })
+        };
+        event.set_rejected(self.rejected);
+        Some(event)
     }
 
     /// The record that holds it.
@@ -265,16 +289,7 @@ mod tests {
         };
         let origin = Origin { topic: "erp.sales".into(), partition: 3, offset: 42 };
         let (cause, message) = ("http_422".into(), "no".into());
-        Letter {
-            event,
-            origin,
-            offset: 7,
-            at: 9,
-            cause,
-            message,
-            is_event: true,
-            is_rejection: true,
-        }
+        Letter { event, origin, offset: 7, at: 9, cause, message, is_event: true, rejected: 1 }
     }
 
     #[test]
@@ -282,7 +297,7 @@ mod tests {
         let letter = letter();
         let decision = Decision { by: "ada@erp".into(), at: 1, reason: None };
         let entry = Entry::new("orders/sales", &letter, Standing::Parked);
-        let entry = entry.retried(&letter, decision, false);
+        let entry = entry.retried(&letter, decision, false, None);
         let record = entry.record().unwrap();
         let stored = Event { payload: record.payload, ..letter.event.clone() };
         let read = Entry::read(&stored).unwrap();
@@ -301,11 +316,11 @@ mod tests {
         let decision = Decision { by: "ada@erp".into(), at: 1, reason: None };
         let key = |entry: &Entry| entry.event().unwrap().idempotency_key("orders/sales");
         let refused = Entry::new("orders/sales", &letter, Standing::Parked);
-        let refused = refused.retried(&letter, decision.clone(), false);
+        let refused = refused.retried(&letter, decision.clone(), false, None);
         let first = letter.event.idempotency_key("orders/sales");
         assert_eq!(key(&refused), format!("{first}.1"));
-        let unknown = Letter { is_rejection: false, ..letter };
+        let unknown = Letter { rejected: 0, ..letter };
         let entry = Entry::new("orders/sales", &unknown, Standing::Parked);
-        assert_eq!(key(&entry.retried(&unknown, decision, false)), first, "it may have it");
+        assert_eq!(key(&entry.retried(&unknown, decision, false, None)), first, "it may have it");
     }
 }

@@ -42,8 +42,9 @@ pub struct Letter {
     pub message: String,
     /// False when a source received it and could not put it on its topic: it cannot be tried again.
     pub is_event: bool,
-    /// True when the target itself refused the event, so that it is known not to have it.
-    pub is_rejection: bool,
+    /// How often the target itself has refused the event, so that it is known not to have it under the
+    /// idempotency keys that it had then.
+    pub rejected: u32,
 }
 
 impl Letter {
@@ -76,7 +77,8 @@ impl Letter {
             headers: original(&record.headers),
             ..record
         };
-        Self { event, origin, offset, at, cause, message, is_event, is_rejection }
+        let rejected = event.rejected() + u32::from(is_rejection);
+        Self { event, origin, offset, at, cause, message, is_event, rejected }
     }
 }
 
@@ -127,7 +129,7 @@ mod tests {
         assert_eq!(letter.origin.to_string(), "erp.sales/3/42");
         assert_eq!((letter.offset, letter.at), (7, 99));
         assert_eq!((&*letter.cause, &*letter.message), ("http_422", "No such product."));
-        assert!(letter.is_rejection);
+        assert_eq!(letter.rejected, 1);
         let Letter { event: read, .. } = letter;
         assert_eq!(
             (&read.key, &read.payload, &read.headers),

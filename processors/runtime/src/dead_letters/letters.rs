@@ -46,8 +46,8 @@ pub struct Letters {
 #[derive(Default)]
 struct View {
     parked: HashMap<(i32, Bytes), ParkedKey>,
-    /// What is to be tried again, by partition and offset.
-    asked: BTreeMap<(i32, i64), Arc<Entry>>,
+    /// What is to be tried again, by partition, offset and topic.
+    asked: BTreeMap<(i32, i64, String), Arc<Entry>>,
     /// Letters that are settled, by the hash of their origin.
     settled: HashSet<u64>,
     /// Our own entries that were not read yet: their offset in the journal.
@@ -100,7 +100,7 @@ impl Letters {
     }
 
     fn apply(&self, mut view: MutexGuard<'_, View>, entry: Entry) {
-        let place = (entry.origin.partition, entry.origin.offset);
+        let place = place(&entry.origin);
         view.asked.remove(&place);
         let mut news = self.apply_key(&mut view, &entry);
         let hash = hash(&entry.origin);
@@ -174,9 +174,16 @@ impl Letters {
         self.lock().asked.values().cloned().collect()
     }
 
-    /// What is to be tried again at this place, if it still is.
-    pub fn asked_at(&self, partition: i32, offset: i64) -> Option<Arc<Entry>> {
-        self.lock().asked.get(&(partition, offset)).cloned()
+    /// What is to be tried again of this origin, if it still is.
+    pub fn asked_of(&self, origin: &Origin) -> Option<Arc<Entry>> {
+        self.lock().asked.get(&place(origin)).cloned()
+    }
+
+    /// Whether anything is to be tried again at this place, of whichever topic.
+    pub fn asks_for(&self, (partition, offset): (i32, i64)) -> bool {
+        let of_place = (partition, offset, String::new())
+            ..(partition, offset.saturating_add(1), String::new());
+        self.lock().asked.range(of_place).next().is_some()
     }
 
     /// How many keys are parked, over all partitions.
@@ -188,6 +195,10 @@ impl Letters {
     pub fn settled(&self) -> usize {
         self.lock().settled.len()
     }
+}
+
+fn place(origin: &Origin) -> (i32, i64, String) {
+    (origin.partition, origin.offset, origin.topic.clone())
 }
 
 fn hash(origin: &Origin) -> u64 {
@@ -227,10 +238,9 @@ mod tests {
         let event = event(entry.origin.offset);
         let (origin, offset) = (entry.origin.clone(), entry.letter);
         let (cause, message) = (String::new(), String::new());
-        let is_rejection = false;
         let letter =
-            Letter { event, origin, offset, at: 0, cause, message, is_event: true, is_rejection };
-        entry.retried(&letter, Decision { by: "ada".into(), at: 0, reason: None }, false)
+            Letter { event, origin, offset, at: 0, cause, message, is_event: true, rejected: 0 };
+        entry.retried(&letter, Decision { by: "ada".into(), at: 0, reason: None }, false, None)
     }
 
     fn delivered(entry: &Entry) -> Entry {

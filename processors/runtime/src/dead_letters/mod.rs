@@ -5,6 +5,7 @@
 //! parked and is not settled.
 
 mod archive;
+mod course;
 mod entry;
 mod journal;
 mod letter;
@@ -17,6 +18,7 @@ use crate::publisher::Rejected;
 use crate::{Domain, Event, Fault, Headers, event};
 
 pub use archive::{Archive, Filed};
+pub use course::{Course, Looked};
 pub use entry::{Decision, Entry, KeptHeader, Standing};
 pub(crate) use journal::Journal;
 pub use letter::{Letter, Origin};
@@ -28,6 +30,10 @@ pub const JOURNAL_TOPIC: &str = "passerelle.letters";
 
 /// The cause of a dead letter that went behind another of its key.
 pub(crate) const BEHIND: &str = "behind";
+
+/// The cause of a dead letter that came back untried: at that moment it could not be told whether later
+/// events of its key had been delivered.
+pub const UNTOLD: &str = "untold";
 
 /// Why an event of a parked key goes to the dead letters: `id` is of the one before it.
 pub(crate) fn behind(id: &str) -> Fault {
@@ -69,7 +75,7 @@ pub fn topic_of(pipeline: &str, route: &str) -> String {
 }
 
 /// The same, of a route's full name, `pipeline/route`.
-fn topic_of_route(full_name: &str) -> String {
+pub(crate) fn topic_of_route(full_name: &str) -> String {
     let (pipeline, route) = full_name.split_once('/').unwrap_or(("", full_name));
     topic_of(pipeline, route)
 }

@@ -1,7 +1,6 @@
 //! Events that cannot pass: to the dead letters, their keys parked, and from there tried again.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::backoff;
@@ -40,7 +39,7 @@ impl Station {
 
     /// A dead letter waits for no other of its key, unless that is being tried again before it.
     async fn screen_retried(&self, job: &Job, event: Event) -> Option<Event> {
-        let Some(entry) = self.entry(job) else {
+        let Some(entry) = self.desk.asked(&job.ticket) else {
             // It was decided otherwise meanwhile.
             self.desk.complete(&job.ticket);
             return None;
@@ -50,11 +49,8 @@ impl Station {
         }
         let standing = if entry.parked && self.desk.letters.ahead_of(&entry).is_some() {
             Standing::Parked
-        } else if self.desk.is_overtaken(&job.ticket) {
-            Standing::Returned {
-                cause: "overtaken".to_owned(),
-                message: "A later event of its key was being delivered at that moment.".to_owned(),
-            }
+        } else if let Some(fault) = self.desk.objection(&job.ticket) {
+            Standing::Returned { cause: fault.cause.to_owned(), message: fault.message }
         } else {
             return Some(event);
         };
@@ -62,11 +58,6 @@ impl Station {
             self.desk.complete(&job.ticket);
         }
         None
-    }
-
-    /// What the journal says of a dead letter that is being tried again.
-    fn entry(&self, job: &Job) -> Option<Arc<Entry>> {
-        self.desk.letters.asked_at(job.ticket.partition, job.ticket.offset)
     }
 
     /// The event cannot pass.
@@ -126,7 +117,7 @@ impl Station {
     async fn come_back(&self, job: &Job, event: &Event, fault: &Fault, stage: Stage) {
         let (route, id) = (&*self.route, event.id());
         tracing::warn!(route, event = id, %fault, "comes back to the dead letters");
-        if let Some(entry) = self.entry(job) {
+        if let Some(entry) = self.desk.asked(&job.ticket) {
             let (cause, message) = (fault.cause.to_owned(), fault.message.clone());
             let rejected = entry.rejected + u32::from(is_rejection(fault, stage));
             let next = entry.becomes(Standing::Returned { cause, message });
@@ -142,7 +133,13 @@ impl Station {
     /// The target has the event: if it was a dead letter it no longer is one. False if the event is
     /// no longer ours.
     pub(super) async fn note_delivered(&self, job: &Job, delivery: &Delivery) -> bool {
-        let entry = if job.ticket.retried { self.entry(job) } else { None };
+        let entry = match &self.selection {
+            Some(selection) => selection.open_letter(job.ticket.partition, job.ticket.offset),
+            None if job.ticket.retried => {
+                self.desk.asked(&job.ticket).map(|entry| (*entry).clone())
+            }
+            None => None,
+        };
         let Some(entry) = entry else { return true };
         let answer = delivery.answer.clone();
         self.note(job, entry.becomes(Standing::Delivered { answer })).await

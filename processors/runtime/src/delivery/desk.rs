@@ -1,19 +1,22 @@
 //! Where a route's workers take their work and hand in what became of it.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
 use super::awaiting::Late;
 use super::backoff;
 use super::breaker::{Breaker, Gate};
+use super::history::History;
+use super::retried::Retried;
 use super::worker::Job;
 use crate::allowance::{Allowance, Answer, Call};
 use crate::clock::Moment;
-use crate::dead_letters::{Journal, Letters, Passage, Standing};
+use crate::dead_letters::{Journal, Letters, Passage};
 use crate::dispatch::{Arrival, Dispatcher, Failing, Limits, Taken, Ticket};
 use crate::kafka::Pulse;
 use crate::metrics::RouteMetrics;
@@ -64,7 +67,7 @@ pub(crate) struct Desk {
     pub metrics: RouteMetrics,
     pub journal: Arc<Journal>,
     pub letters: Arc<Letters>,
-    leaves_letters: AtomicBool,
+    pub(super) leaves_letters: AtomicBool,
     inner: Mutex<Inner>,
     /// Wakes a worker.
     pub wake: Notify,
@@ -93,9 +96,8 @@ pub(super) struct Inner {
     /// An event that waits for something that should be there by now.
     pub(super) late: Option<Late>,
     /// Dead letters that are being tried again, by partition and offset.
-    pub(super) retried: HashSet<(i32, i64)>,
-    /// Those of them whose key was being delivered when they came.
-    overtaken: HashSet<(i32, i64)>,
+    pub(super) retried: HashMap<(i32, i64), Retried>,
+    pub(super) history: History,
 }
 
 impl Desk {
@@ -135,8 +137,8 @@ impl Desk {
                 unwritten: None,
                 waiting: HashMap::new(),
                 late: None,
-                retried: HashSet::new(),
-                overtaken: HashSet::new(),
+                retried: HashMap::new(),
+                history: History::default(),
             }),
             wake: Notify::new(),
             pulse: Mutex::default(),
@@ -276,63 +278,39 @@ impl Desk {
         (passage, None)
     }
 
-    /// Takes in the dead letters that are to be tried again, in the partitions that are ours.
-    pub fn admit(&self) {
-        if self.leaves_letters.load(Ordering::Relaxed) {
-            return;
-        }
-        let mut inner = self.lock();
-        let mut admitted = 0;
-        for entry in self.letters.asked() {
-            let place = (entry.origin.partition, entry.origin.offset);
-            let (Some(event), false) = (entry.event(), inner.retried.contains(&place)) else {
-                continue;
-            };
-            let in_order = matches!(entry.standing, Standing::Retrying { out_of_order: false, .. });
-            let overtaken = in_order
-                && !entry.parked
-                && inner.dispatcher.is_overtaken(event.partition, event.key.as_ref());
-            if inner.dispatcher.admit(arrival(event)) {
-                inner.retried.insert(place);
-                admitted += 1;
-                if overtaken {
-                    inner.overtaken.insert(place);
-                }
-            }
-        }
-        drop(inner);
-        (0..self.options.concurrency.min(admitted)).for_each(|_| self.wake.notify_one());
-    }
-
-    /// Dead letters that are to be tried again are another process's from now on.
-    pub fn leave_letters(&self) {
-        self.leaves_letters.store(true, Ordering::Relaxed);
-    }
-
     /// From now on no batch waits longer than this to be filled.
     pub fn hasten(&self, within: Duration) {
         self.lock().dispatcher.hasten(within);
     }
 
-    /// Whether a newer event of its key was being delivered when this dead letter came.
-    pub fn is_overtaken(&self, ticket: &Ticket) -> bool {
-        self.lock().overtaken.contains(&(ticket.partition, ticket.offset))
+    /// The target has the event. False if it was no longer ours.
+    pub fn delivered(&self, ticket: &Ticket, key: Option<&Bytes>) -> bool {
+        let mut inner = self.lock();
+        if let (Some(key), true) = (key, inner.dispatcher.holds(ticket)) {
+            inner.history.delivered(ticket.partition, ticket.offset, key, Moment::now());
+        }
+        self.done(inner, ticket)
     }
 
-    /// The event is done with: its target or the dead letters have acknowledged it. False if it was
-    /// no longer ours.
+    /// The event is done with, its target has not got it now. False if it was no longer ours.
     pub fn complete(&self, ticket: &Ticket) -> bool {
+        self.done(self.lock(), ticket)
+    }
+
+    fn done(&self, mut inner: MutexGuard<'_, Inner>, ticket: &Ticket) -> bool {
         let place = (ticket.partition, ticket.offset);
-        let mut inner = self.lock();
         let ours = inner.dispatcher.complete(ticket);
         inner.waiting.remove(&place);
         if ticket.retried && ours {
             inner.retried.remove(&place);
-            inner.overtaken.remove(&place);
         }
         self.metrics.in_flight.set(count(inner.dispatcher.in_flight()));
         if inner.late.take_if(|late| late.is(ticket)).is_some() {
             self.show(&inner, Moment::now());
+        }
+        drop(inner);
+        if ticket.retried && self.letters.asks_for(place) {
+            self.admit();
         }
         ours
     }

@@ -14,6 +14,7 @@ impl Intake for Desk {
     fn assigned(&self, partition: i32, offset: i64, metadata: &str, begun: bool) {
         let mut inner = self.lock();
         inner.dispatcher.assign(partition, offset, metadata);
+        inner.history.assigned(partition, offset, metadata);
         if begun {
             inner.dispatcher.mark_changed(partition);
         }
@@ -38,7 +39,8 @@ impl Intake for Desk {
     fn forgotten(&self, partitions: &[i32]) {
         let mut inner = self.lock();
         partitions.iter().for_each(|partition| inner.dispatcher.forget(*partition));
-        inner.retried.retain(|(partition, _)| !partitions.contains(partition));
+        inner.history.forgotten(partitions);
+        inner.retried.retain(|(partition, _), _| !partitions.contains(partition));
         inner.waiting.retain(|(partition, _), _| !partitions.contains(partition));
         inner.breaker.unprobe();
         if inner.late.take_if(|late| late.is_of(partitions)).is_some() {

@@ -6,7 +6,9 @@ mod breaker;
 mod burial;
 mod contract;
 mod desk;
+mod history;
 mod intake;
+mod retried;
 mod worker;
 
 use std::sync::Arc;

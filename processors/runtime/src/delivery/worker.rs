@@ -194,7 +194,7 @@ impl Station {
         if !self.note_delivered(job, &delivery).await {
             return;
         }
-        let ours = self.desk.complete(&job.ticket);
+        let ours = self.desk.delivered(&job.ticket, event.key.as_ref());
         let metrics = &self.desk.metrics;
         metrics.records_out.inc();
         metrics.bytes_out.inc_by(event.bytes() as u64);

@@ -32,6 +32,11 @@ impl Completed {
         self.0.front().is_some_and(|range| range.contains(&offset))
     }
 
+    /// The ranges, in order.
+    pub fn ranges(&self) -> impl Iterator<Item = &Range<i64>> {
+        self.0.iter()
+    }
+
     /// Adds those of `others` from `from` on.
     pub fn append(&mut self, others: &Completed, from: i64) {
         for range in &others.0 {

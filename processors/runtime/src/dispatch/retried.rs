@@ -44,11 +44,17 @@ impl<E> Dispatcher<E> {
         true
     }
 
-    /// Whether an event of this key that arrived is being delivered now.
+    /// Whether an event of this key that arrived is being delivered now, or was tried: its target may have
+    /// it.
     pub fn is_overtaken(&self, partition: i32, key: Option<&Bytes>) -> bool {
-        let lane = self.lane(partition, key.cloned());
-        let newest = lane.and_then(|lane| self.lanes.in_flight(&lane));
-        self.order == Order::Keyed && newest.is_some_and(|sequence| sequence >= FIRST)
+        let (Order::Keyed, Some(lane)) = (self.order, self.lane(partition, key.cloned())) else {
+            return false;
+        };
+        let newest = self.lanes.in_flight(&lane);
+        let is_tried = |sequence| {
+            sequence >= FIRST && self.entries.get(&sequence).is_some_and(|entry| entry.attempts > 0)
+        };
+        newest.is_some_and(|sequence| sequence >= FIRST) || self.lanes.waiting(&lane).any(is_tried)
     }
 
     /// The event was not tried, and is looked at again at `at`; until then its lane stays closed.
@@ -97,15 +103,19 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_letter_is_overtaken_while_a_newer_event_of_its_key_is_being_delivered() {
+    fn a_dead_letter_is_overtaken_once_a_newer_event_of_its_key_was_tried() {
         let mut desk = dispatcher();
         desk.arrive(arrival(10));
-        let taken = next(&mut desk, NOW).unwrap();
         let key = Bytes::from_static(b"k");
+        assert!(!desk.is_overtaken(0, Some(&key)), "it goes before what has arrived");
+        let taken = next(&mut desk, NOW).unwrap();
         assert!(desk.is_overtaken(0, Some(&key)));
+        desk.put_back(&taken.ticket, 10);
+        assert!(!desk.is_overtaken(0, Some(&key)), "it was not tried after all");
+        let taken = next(&mut desk, NOW).unwrap();
         let later = NOW.plus(std::time::Duration::from_secs(1));
         desk.retry(&taken.ticket, 10, NOW, later);
-        assert!(!desk.is_overtaken(0, Some(&key)), "it waits for another try");
+        assert!(desk.is_overtaken(0, Some(&key)), "its target may have it although it failed");
         assert!(desk.admit(arrival(3)));
         assert_eq!(next(&mut desk, later).map(|taken| taken.event), Some(3));
         assert!(next(&mut desk, later).is_none());

@@ -8,7 +8,7 @@ use tokio::time::{interval, sleep, timeout};
 
 use super::capture::{begin, committed};
 use super::intake::Stretch;
-use super::{Captured, Counts, Plan, Request, Selection, Span, Standing, Tally};
+use super::{Captured, Counts, Letters, Plan, Request, Selection, Span, Standing, Tally};
 use crate::clock::unix_millis;
 use crate::codec::Decoders;
 use crate::dead_letters::{JOURNAL_TOPIC, Journal};
@@ -85,8 +85,9 @@ pub async fn run(
     let writer =
         outcomes.map(|policy| Arc::new(outcomes::Writer::new(policy, Arc::clone(&producer))));
     let writing = writer.as_ref().map(|writer| tokio::spawn(writer.run()));
-    let mut running =
-        Running::new(&request, sink, captured, plan.committed, &producer, writer.as_ref())?;
+    let letters = Letters::follow(&request.cluster, &captured).await?;
+    let kept = Kept { letters, writer: writer.clone() };
+    let mut running = Running::new(&request, sink, captured, plan.committed, &producer, kept)?;
     let ended = running.run(&request, &stop, &mut show).await;
     if let Some(writer) = &writer {
         writer.flush();
@@ -116,6 +117,12 @@ async fn prepare(request: &Request) -> Result<(), Fault> {
     admin.create_missing(&topics).await
 }
 
+/// What is known, and kept, beside the events.
+struct Kept {
+    letters: Arc<Letters>,
+    writer: Option<Arc<outcomes::Writer>>,
+}
+
 /// A replay at work.
 struct Running {
     captured: Captured,
@@ -134,16 +141,17 @@ impl Running {
         captured: Captured,
         places: BTreeMap<i32, i64>,
         producer: &Arc<Producer>,
-        writer: Option<&Arc<outcomes::Writer>>,
+        Kept { letters, writer }: Kept,
     ) -> Result<Self, Fault> {
         let name: Arc<str> = captured.into.as_str().into();
         let state = States::default().add(&name, Role::Sink);
         let metrics = Metrics::new()?.route(&name);
         let tally = Arc::new(Tally::default());
-        let outcomes = RouteOutcomes::new(&name, writer, &metrics.outcomes_lost).counting(&tally);
+        let outcomes =
+            RouteOutcomes::new(&name, writer.as_ref(), &metrics.outcomes_lost).counting(&tally);
         let (filter, rate) = (request.filter.clone(), request.rate);
-        let selection =
-            Selection::new(&request.id, captured.begun, filter, rate, Arc::clone(&tally));
+        let (begun, counted) = (captured.begun, Arc::clone(&tally));
+        let selection = Selection::new(&request.id, begun, filter, rate, counted, letters);
         let decoders = Arc::new(Decoders::new(&request.registry, request.topic.schema.as_ref()));
         // What is parked stays parked; but what is sent again parks no key of the live route.
         if sink.options.on_error == OnError::ParkKey {

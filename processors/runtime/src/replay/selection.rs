@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
-use super::Tally;
+use super::{Letters, Tally};
+use crate::dead_letters::Entry;
 use crate::expression::Program;
 use crate::{Event, Fault, Value, event};
 
@@ -20,6 +21,7 @@ pub(crate) struct Selection {
     filter: Option<Program>,
     pace: Option<Pace>,
     tally: Arc<Tally>,
+    letters: Arc<Letters>,
 }
 
 /// At most one event in each such time.
@@ -29,19 +31,20 @@ struct Pace {
 }
 
 impl Selection {
-    /// A selection by a filter, at most `rate` events a second, marked with the replay's id
-    /// and when it began (milliseconds since the Unix epoch).
+    /// A selection by a filter, at most `rate` events a second, marked with the replay's id and when it
+    /// began (milliseconds since the Unix epoch); `letters` are those of the sink that delivers.
     pub fn new(
         id: &str,
         begun: i64,
         filter: Option<Program>,
         rate: Option<f64>,
         tally: Arc<Tally>,
+        letters: Arc<Letters>,
     ) -> Self {
         let each = rate.and_then(|rate| Duration::try_from_secs_f64(1.0 / rate).ok());
         let pace = each.map(|each| Pace { each, next: Mutex::new(Instant::now()) });
         let (id, begun) = (Bytes::copy_from_slice(id.as_bytes()), begun.to_string().into());
-        Self { id, begun, filter, pace, tally }
+        Self { id, begun, filter, pace, tally, letters }
     }
 
     /// Whether it looks at values.
@@ -49,7 +52,8 @@ impl Selection {
         self.filter.is_some()
     }
 
-    /// Whether the event is to be delivered; then it is marked.
+    /// Whether the event is to be delivered; then it is marked, and what was a dead letter goes under the
+    /// idempotency key that a retry of it has.
     ///
     /// # Errors
     /// A `Data` fault when the filter fails on it.
@@ -62,7 +66,13 @@ impl Selection {
         }
         event.headers.set(event::REPLAY, self.id.clone());
         event.headers.set(event::REPLAY_BEGUN, self.begun.clone());
+        event.set_rejected(self.letters.rejected(event.partition, event.offset));
         Ok(true)
+    }
+
+    /// The dead letter of this place, if it is open.
+    pub fn open_letter(&self, partition: i32, offset: i64) -> Option<Entry> {
+        self.letters.open(partition, offset)
     }
 
     /// Waits until so many events may go.
@@ -100,7 +110,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_events_go_in_a_second_than_were_asked_for() {
-        let selection = Selection::new("r", 0, None, Some(1_000.0), Arc::default());
+        let selection = Selection::new("r", 0, None, Some(1_000.0), Arc::default(), Arc::default());
         for pause in [0, 100] {
             tokio::time::sleep(Duration::from_millis(pause)).await;
             let started = Instant::now();

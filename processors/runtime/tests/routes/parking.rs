@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::world::{Target, World, all, id_of, quick, until};
-use engine::dead_letters::{Archive, Decision, Entry, Filed, Standing};
+use engine::dead_letters::{Archive, Course, Decision, Entry, Filed, Looked, Standing};
 use engine::positions::Start;
 use engine::runtime::{OnError, SinkOptions};
 use engine::{Delivery, Fault, Order};
@@ -49,7 +49,7 @@ async fn retry(world: &World, letters: &[Filed]) {
     let route = format!("{}/sink", world.pipeline);
     for filed in letters {
         let decision = Decision { by: "ada".into(), at: 0, reason: None };
-        let entry = filed.next_entry(&route).retried(&filed.letter, decision, false);
+        let entry = filed.next_entry(&route).retried(&filed.letter, decision, false, None);
         world.send(&entry.record().unwrap()).await;
     }
 }
@@ -188,12 +188,96 @@ async fn a_letter_whose_key_has_gone_on_is_known_as_overtaken() {
     world.until_committed("sink", all).await;
     let (archive, cluster) = (archive(&world).await, world.cluster.clone());
     let overtaken = tokio::task::spawn_blocking(move || {
-        let chosen: Vec<&Filed> = archive.open().collect();
-        archive.overtaken(&cluster, &chosen).unwrap()
+        let open: Vec<&Filed> = archive.open().collect();
+        let mut course = Course::of(&archive.route, &open);
+        course.look(&cluster).unwrap();
+        let overtaken = open.into_iter().filter(|filed| course.has_passed(filed));
+        overtaken.map(|filed| filed.letter.origin.clone()).collect::<Vec<_>>()
     });
-    let overtaken = overtaken.await.unwrap();
-    assert_eq!(overtaken.into_iter().collect::<Vec<_>>(), [letters[0].letter.origin.clone()]);
+    assert_eq!(overtaken.await.unwrap(), [letters[0].letter.origin.clone()]);
     engine.shutdown().await;
+}
+
+/// Asks for a letter to be tried again, with what was looked at before; gives the cause with which it
+/// comes back, and nothing if it is delivered.
+async fn tried(world: &World, filed: &Filed, looked: &Looked) -> Option<String> {
+    let route = format!("{}/sink", world.pipeline);
+    let decision = Decision { by: "ada".into(), at: 0, reason: None };
+    let entry = filed.next_entry(&route);
+    let entry = entry.retried(&filed.letter, decision, false, Some(looked.clone()));
+    world.send(&entry.record().unwrap()).await;
+    until("it was tried", || {
+        let archive = futures::executor::block_on(archive(world));
+        match archive.letters[&filed.letter.origin].entry.clone()?.standing {
+            Standing::Returned { cause, .. } => Some(Some(cause)),
+            Standing::Delivered { .. } => Some(None),
+            _ => None,
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_whose_key_goes_on_after_it_was_looked_at_comes_back_untried() {
+    let world = World::new("overtaken-later").await;
+    let (target, broken) = target();
+    world.create_topics(1).await;
+    world.write_things(0..4, 4).await;
+    let options = SinkOptions { start: Some(Start::Beginning), ..quick() };
+    let engine = world.run(world.plan_with_sink(1, target.clone(), options.clone())).await;
+    let letters = open_letters(&world, 1).await;
+    world.until_committed("sink", all).await;
+    let look = async || {
+        let (route, cluster) = (format!("{}/sink", world.pipeline), world.cluster.clone());
+        let letter = letters[0].clone();
+        let looking = tokio::task::spawn_blocking(move || {
+            let mut course = Course::of(&route, &[&letter]);
+            course.look(&cluster).unwrap();
+            (course.has_passed(&letter), course.looked(&letter).unwrap())
+        });
+        looking.await.unwrap()
+    };
+    broken.store(false, Ordering::Relaxed);
+    let (passed, before) = look().await;
+    assert!(!passed);
+    world.write_things(6..7, 4).await;
+    target.until_taken(4).await;
+    assert_eq!(tried(&world, &letters[0], &before).await.as_deref(), Some("overtaken"));
+    world.until_committed("sink", all).await;
+    assert!(look().await.0, "whoever looks again sees it");
+    engine.shutdown().await;
+
+    // Another process does not know what this one delivered.
+    let engine = world.run(world.plan_with_sink(1, target.clone(), options)).await;
+    assert_eq!(tried(&world, &letters[0], &before).await.as_deref(), Some("untold"));
+    let now = look().await.1;
+    assert_eq!(tried(&world, &letters[0], &now).await, None, "it knows that nothing came since");
+    engine.shutdown().await;
+    assert_eq!(target.ids().into_iter().filter(|id| id % 4 == 2).collect::<Vec<_>>(), [6, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_of_two_topics_at_the_same_place_are_both_tried() {
+    let world = World::new("two-topics").await;
+    let (target, broken) = target();
+    world.create_topics(1).await;
+    world.write_things(0..4, 4).await;
+    let options = SinkOptions { start: Some(Start::Beginning), ..quick() };
+    let engine = world.run(world.plan_with_sink(1, target.clone(), options)).await;
+    let [filed] = open_letters(&world, 1).await.try_into().unwrap();
+    broken.store(false, Ordering::Relaxed);
+    // As a replay of another topic into this sink leaves one.
+    let mut other = filed.letter.clone();
+    other.origin.topic = "another".into();
+    for letter in [&filed.letter, &other] {
+        let decision = Decision { by: "ada".into(), at: 0, reason: None };
+        let entry = Entry::new(&format!("{}/sink", world.pipeline), letter, Standing::Parked);
+        let entry = entry.retried(letter, decision, true, None);
+        world.send(&entry.record().unwrap()).await;
+    }
+    target.until_taken(5).await;
+    engine.shutdown().await;
+    assert_eq!(target.ids().into_iter().filter(|id| *id == 2).count(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

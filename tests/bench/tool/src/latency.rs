@@ -68,7 +68,6 @@ pub async fn webhooks(arguments: &mut Arguments) {
     let url = Url::new(&arguments.word());
     let port: u16 = arguments.option("target");
     let warm_up: u64 = arguments.option_or("warm-up", 0);
-    let first: u64 = arguments.option_or("first", 0);
     let orders = Arc::new(Orders::new(arguments.option("bytes"), arguments.option("keys")));
     let (arrivals, mut arrived) = mpsc::unbounded_channel();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.unwrap();
@@ -78,7 +77,7 @@ pub async fn webhooks(arguments: &mut Arguments) {
     let mut calls = JoinSet::new();
     for event in 0..timetable.events {
         let due = timetable.due(event);
-        let body = orders.json(first + event);
+        let body = orders.json(event);
         sleep_until(due).await;
         let (url, pool) = (url.clone(), Arc::clone(&pool));
         calls.spawn(async move {
@@ -97,12 +96,11 @@ pub async fn webhooks(arguments: &mut Arguments) {
     while missing > 0 {
         let next = tokio::time::timeout_at(patience, arrived.recv()).await;
         let Ok(Some((order, at))) = next else { break };
-        let Some(event) = u64::checked_sub(order, first) else { continue };
-        let Some(place) = delivered.get_mut(event as usize) else { continue };
+        let Some(place) = delivered.get_mut(order as usize) else { continue };
         if place.is_some() {
             repeated += 1;
         } else {
-            *place = Some(Instant::duration_since(&at, timetable.due(event)));
+            *place = Some(Instant::duration_since(&at, timetable.due(order)));
             missing -= 1;
         }
     }
