@@ -122,8 +122,11 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("--- {}\n{}", self.log.display(), self.log());
+        // Its folder may be gone already: a second panic would end all tests.
+        if std::thread::panicking()
+            && let Ok(log) = std::fs::read(&self.log)
+        {
+            eprintln!("--- {}\n{}", self.log.display(), String::from_utf8_lossy(&log));
         }
     }
 }

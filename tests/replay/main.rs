@@ -32,9 +32,9 @@ const FOREVER: &str = "once: forever,";
 
 /// A pipeline that has delivered so many orders of each of four customers, as it goes on running.
 struct World {
+    process: Process,
     folder: Folder,
     live: Target,
-    process: Process,
 }
 
 impl World {
