@@ -21,8 +21,8 @@ const RETURNS: u32 = 3;
 const WINDOW: usize = 200;
 /// How many may be asked for without waiting.
 const MOST_UNWATCHED: usize = 1_000;
-/// How long a look at how far the keys have gone is good for: the running route knows what it delivered
-/// since for longer than that.
+/// How long a look at how far the keys have gone is good for, if it did not take longer itself: the running
+/// route knows for a minute what it has delivered.
 const GOOD_FOR: Duration = Duration::from_secs(5);
 /// How often a letter is asked for of which the route could not tell whether its key has gone on.
 const ASKED: u32 = 5;
@@ -175,7 +175,8 @@ fn passed(id: &str) -> String {
 /// How far the keys of the letters have gone, and when that was looked at.
 struct Keys {
     course: Course,
-    looked: Option<Instant>,
+    /// When the last look began, and how long it is good for.
+    looked: Option<(Instant, Duration)>,
 }
 
 impl Keys {
@@ -184,19 +185,30 @@ impl Keys {
         Self { course: Course::of(route, ordered), looked: None }
     }
 
-    /// Looks, unless the last look is still good.
-    fn look(&mut self, cluster: &Cluster) -> Result<(), Failure> {
-        if self.looked.is_some_and(|looked| looked.elapsed() < GOOD_FOR) {
-            return Ok(());
+    /// Looks, unless the last look is still good; tells when that one began.
+    fn look(&mut self, cluster: &Cluster) -> Result<Instant, Failure> {
+        if let Some((began, good_for)) = self.looked
+            && began.elapsed() < good_for
+        {
+            return Ok(began);
         }
-        let began = Instant::now();
+        let mut began = Instant::now();
         tokio::task::block_in_place(|| {
             self.course.look(cluster)?;
-            // The first look may read long: what has come meanwhile is looked at too.
-            if began.elapsed() >= GOOD_FOR { self.course.look(cluster) } else { Ok(()) }
+            // The first one may have read for long: what has come meanwhile is looked at too.
+            if began.elapsed() < GOOD_FOR {
+                return Ok(());
+            }
+            began = Instant::now();
+            self.course.look(cluster)
         })?;
-        self.looked = Some(Instant::now());
-        Ok(())
+        self.looked = Some((began, GOOD_FOR.max(2 * began.elapsed())));
+        Ok(began)
+    }
+
+    /// That look was too long ago for the route.
+    fn look_anew(&mut self, after: Option<Instant>) {
+        self.looked = self.looked.filter(|(began, _)| Some(*began) != after);
     }
 }
 
@@ -213,24 +225,31 @@ struct Retrial {
     refused: usize,
 }
 
-/// A letter, and how often it was asked for.
-type Asked = (Filed, u32);
+/// A letter that is asked for.
+struct Asked {
+    filed: Filed,
+    /// How often, this time included.
+    times: u32,
+    /// When the look began that went before it.
+    looked: Option<Instant>,
+}
 
 impl Retrial {
-    /// Has the route try a letter. False if it is refused, for its key has gone on meanwhile.
-    async fn ask(&mut self, filed: &Filed) -> Result<bool, Failure> {
-        self.keys.look(&self.cluster)?;
+    /// Has the route try a letter; tells when the look began that went before. Nothing if it is refused, for
+    /// its key has gone on meanwhile.
+    async fn ask(&mut self, filed: &Filed) -> Result<Option<Instant>, Failure> {
+        let began = self.keys.look(&self.cluster)?;
         let course = &self.keys.course;
         if course.has_passed(filed) {
             eprintln!("{}", passed(&filed.letter.event.id()));
             self.refused += 1;
-            return Ok(false);
+            return Ok(None);
         }
         let (decision, looked) = (self.decision.clone(), course.looked(filed));
         let entry = filed.next_entry(&self.route);
         let entry = entry.retried(&filed.letter, decision, self.out_of_order, looked);
         self.journal.write(&entry).await?;
-        Ok(true)
+        Ok(Some(began))
     }
 
     /// Asks for letters, in their order, and waits until each is delivered or comes back.
@@ -242,14 +261,16 @@ impl Retrial {
     ) -> Result<(), Failure> {
         let mut follower =
             tokio::task::block_in_place(|| Follower::open(&self.cluster, JOURNAL_TOPIC, 0, from))?;
-        let mut left: VecDeque<Asked> = asked.into_iter().map(|filed| (filed, 1)).collect();
+        let first = |filed| Asked { filed, times: 1, looked: None };
+        let mut left: VecDeque<Asked> = asked.into_iter().map(first).collect();
         let (mut waiting, mut last) = (HashMap::<Origin, Asked>::new(), Instant::now());
         while !(left.is_empty() && waiting.is_empty()) {
             while waiting.len() < WINDOW
-                && let Some((filed, times)) = left.pop_front()
+                && let Some(mut asked) = left.pop_front()
             {
-                if self.ask(&filed).await? {
-                    waiting.insert(filed.letter.origin.clone(), (filed, times));
+                asked.looked = self.ask(&asked.filed).await?;
+                if asked.looked.is_some() {
+                    waiting.insert(asked.filed.letter.origin.clone(), asked);
                 }
             }
             let record = tokio::task::block_in_place(|| follower.next(LOOK))?;
@@ -262,12 +283,13 @@ impl Retrial {
             if entry.route != self.route || matches!(entry.standing, Standing::Retrying { .. }) {
                 continue;
             }
-            let Some((filed, times)) = waiting.remove(&entry.origin) else { continue };
+            let Some(mut asked) = waiting.remove(&entry.origin) else { continue };
             last = Instant::now();
             match &entry.standing {
-                Standing::Returned { cause, .. } if cause == UNTOLD && times < ASKED => {
-                    self.keys.looked = None;
-                    left.push_back((Filed { entry: Some(entry), ..filed }, times + 1));
+                Standing::Returned { cause, .. } if cause == UNTOLD && asked.times < ASKED => {
+                    self.keys.look_anew(asked.looked);
+                    asked.filed.entry = Some(entry);
+                    left.push_back(Asked { times: asked.times + 1, ..asked });
                 }
                 _ => drop(self.results.insert(entry.origin.clone(), entry)),
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Entry, JOURNAL_TOPIC, Letter, Origin, Standing, topic_of_route};
+use super::{Entry, JOURNAL_TOPIC, Letter, Origin, Standing, UNTOLD, topic_of_route};
 use crate::Fault;
 use crate::kafka::{Cluster, ReadFrom, Reader};
 
@@ -49,10 +49,11 @@ impl Filed {
         matches!(standing, Some(Standing::Retrying { .. }))
     }
 
-    /// Why it is a dead letter: the short name of the cause and the sentence, of its last try.
+    /// Why it is a dead letter: the short name of the cause and the sentence, of the last time that it was
+    /// tried.
     pub fn cause(&self) -> (&str, &str) {
         match self.entry.as_ref().map(|entry| &entry.standing) {
-            Some(Standing::Returned { cause, message }) => (cause, message),
+            Some(Standing::Returned { cause, message }) if cause != UNTOLD => (cause, message),
             _ => (&self.letter.cause, &self.letter.message),
         }
     }
@@ -86,6 +87,7 @@ impl Archive {
                 return;
             };
             let Some(filed) = letters.get_mut(&entry.origin) else { return };
+            filed.letter.rejected = filed.letter.rejected.max(entry.rejected);
             // One that was settled and is buried anew is another letter.
             filed.entry = (!entry.is_of_before(filed.letter.offset)).then_some(entry);
         })?;

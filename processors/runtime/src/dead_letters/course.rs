@@ -1,7 +1,6 @@
 //! How far the keys of some dead letters have gone: one whose key has gone on would break its order.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -9,10 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Archive, Filed, Letter, Origin};
 use crate::Fault;
 use crate::dispatch::Completed;
-use crate::kafka::{Cluster, Follower, GroupOffsets, GroupView, group_of};
-
-/// How long one look for a record lasts.
-const LOOK: Duration = Duration::from_millis(200);
+use crate::kafka::{Cluster, Committed, GroupOffsets, GroupView, Reader, group_of};
 
 /// What a route had committed of a partition when it was looked how far a key has gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +38,8 @@ struct Partition {
     pending: BTreeMap<i64, Bytes>,
     /// What the route had committed of it, if anything: it may be of another topic, that a replay sent.
     looked: Option<Looked>,
+    /// What of it was complete above the commit's offset.
+    above: Completed,
 }
 
 /// Whether a letter's order is to be kept among the events of its key.
@@ -63,9 +61,12 @@ impl Course {
                 newest: HashMap::new(),
                 pending: BTreeMap::new(),
                 looked: None,
+                above: Completed::default(),
             });
             known.next = known.next.min(next);
-            known.newest.extend(filed.letter.event.key.clone().map(|key| (key, -1)));
+            // (A copy: a key read from Kafka keeps all of its record.)
+            let key = filed.letter.event.key.as_deref().map(Bytes::copy_from_slice);
+            known.newest.extend(key.map(|key| (key, -1)));
         }
         Self { route: route.to_owned(), partitions }
     }
@@ -79,23 +80,17 @@ impl Course {
             return Ok(());
         }
         let offsets = GroupOffsets::open(cluster, &group_of(&self.route))?;
-        let mut views: HashMap<&str, Option<GroupView>> = HashMap::new();
-        for (topic, _) in self.partitions.keys() {
-            if !views.contains_key(&**topic) {
-                views.insert(topic, offsets.view(topic)?);
-            }
-        }
-        let views: HashMap<String, Option<GroupView>> =
-            views.into_iter().map(|(topic, view)| (topic.to_owned(), view)).collect();
+        let topics: BTreeSet<&String> = self.partitions.keys().map(|(topic, _)| topic).collect();
+        let views = topics.into_iter().map(|topic| Ok((topic.clone(), offsets.view(topic)?)));
+        let views: Vec<(String, Option<GroupView>)> = views.collect::<Result<_, Fault>>()?;
         // After the offsets: what they passed over on its way to the dead letters is in there.
         let archive = Archive::read(cluster, &self.route)?;
-        for ((topic, partition), known) in &mut self.partitions {
-            let Some(view) = views.get(topic).and_then(Option::as_ref) else { continue };
-            let went = |offset: i64| {
-                let origin = Origin { topic: topic.clone(), partition: *partition, offset };
-                archive.letters.get(&origin).is_none_or(Filed::is_delivered)
-            };
-            known.look(cluster, topic, *partition, view, went)?;
+        for (topic, view) in views {
+            let Some(view) = view else { continue };
+            let known = self.partitions.iter_mut().filter(|((of, _), _)| *of == topic);
+            let mut known: BTreeMap<i32, &mut Partition> =
+                known.map(|((_, partition), known)| (*partition, known)).collect();
+            look(cluster, &topic, &view, &archive, &mut known)?;
         }
         Ok(())
     }
@@ -122,48 +117,72 @@ impl Course {
     }
 }
 
+/// Reads on in partitions of a topic, and takes what the route has completed of them.
+fn look(
+    cluster: &Cluster,
+    topic: &str,
+    view: &GroupView,
+    archive: &Archive,
+    partitions: &mut BTreeMap<i32, &mut Partition>,
+) -> Result<(), Fault> {
+    let went = |partition: i32, offset: i64| {
+        let origin = Origin { topic: topic.to_owned(), partition, offset };
+        archive.letters.get(&origin).is_none_or(Filed::is_delivered)
+    };
+    let mut begins = BTreeMap::new();
+    for (partition, known) in &mut *partitions {
+        known.commits(view.committed.get(partition));
+        known.pass(|offset| went(*partition, offset));
+        let Some(bounds) = view.bounds.get(partition) else { continue };
+        known.low = bounds.low;
+        if bounds.high > known.next {
+            begins.insert(*partition, known.next.max(bounds.low));
+        }
+    }
+    if begins.is_empty() {
+        return Ok(());
+    }
+    Reader::open_at(cluster, topic, &begins)?.read_to_end(|event| {
+        let Some(known) = partitions.get_mut(&event.partition) else { return };
+        known.next = event.offset + 1;
+        if let Some(key) = event.key {
+            known.take(event.offset, &key, |offset| went(event.partition, offset));
+        }
+    })
+}
+
 impl Partition {
-    /// Reads on, and takes what the route has completed; `went` tells whether the target has that.
-    fn look(
-        &mut self,
-        cluster: &Cluster,
-        topic: &str,
-        partition: i32,
-        view: &GroupView,
-        went: impl Fn(i64) -> bool,
-    ) -> Result<(), Fault> {
-        if let Some(committed) = view.committed.get(&partition) {
-            let (offset, above) = (committed.offset, committed.metadata.clone());
-            self.looked = Some(Looked { offset, above });
+    /// What the route has committed of it.
+    fn commits(&mut self, committed: Option<&Committed>) {
+        if let Some(Committed { offset, metadata, .. }) = committed {
+            self.above = Completed::decode(*offset, metadata);
+            self.looked = Some(Looked { offset: *offset, above: metadata.clone() });
         }
-        let Some(bounds) = view.bounds.get(&partition) else { return Ok(()) };
-        self.low = bounds.low;
-        if bounds.high > self.next {
-            let mut follower = Follower::open(cluster, topic, partition, self.next)?;
-            while !follower.has_reached(bounds.high) {
-                let Some(event) = follower.next(LOOK)? else { continue };
-                if let Some(key) = event.key.filter(|key| self.newest.contains_key(key)) {
-                    self.pending.insert(event.offset, key);
-                }
-            }
-            self.next = follower.position().max(bounds.high);
-        }
-        self.pass(went);
-        Ok(())
     }
 
-    /// Takes what is complete and went to the target.
+    /// Whether the route has completed an event. (Asked in the order of the offsets.)
+    fn has_completed(&mut self, offset: i64) -> bool {
+        let watermark = self.looked.as_ref().map_or(0, |looked| looked.offset);
+        offset < watermark || self.above.contains(offset)
+    }
+
+    /// An event that was read; `went` tells whether the target has it, once it is complete.
+    fn take(&mut self, offset: i64, key: &Bytes, went: impl Fn(i64) -> bool) {
+        // (The letter's own key: that of the event keeps all of its record.)
+        let Some((key, _)) = self.newest.get_key_value(key) else { return };
+        let key = key.clone();
+        if !(self.has_completed(offset) && went(offset)) {
+            self.pending.insert(offset, key);
+        } else if let Some(newest) = self.newest.get_mut(&key) {
+            *newest = offset.max(*newest);
+        }
+    }
+
+    /// Takes again what was read before.
     fn pass(&mut self, went: impl Fn(i64) -> bool) {
-        let Some(Looked { offset: watermark, above }) = &self.looked else { return };
-        let (watermark, mut above) = (*watermark, Completed::decode(*watermark, above));
-        let newest = &mut self.newest;
-        self.pending.retain(|offset, key| {
-            let passed = (*offset < watermark || above.contains(*offset)) && went(*offset);
-            if let (true, Some(newest)) = (passed, newest.get_mut(key)) {
-                *newest = (*newest).max(*offset);
-            }
-            !passed
-        });
+        for (offset, key) in std::mem::take(&mut self.pending) {
+            self.take(offset, &key, &went);
+        }
     }
 }
 
@@ -175,21 +194,27 @@ mod tests {
     fn what_is_complete_has_passed_unless_it_is_a_dead_letter_itself() {
         let (key, other) = (Bytes::from_static(b"k"), Bytes::from_static(b"l"));
         let mut partition = Partition {
-            next: 9,
+            next: 0,
             low: 0,
             newest: HashMap::from([(key.clone(), -1), (other.clone(), -1)]),
-            pending: [(3, &key), (5, &other), (8, &key)]
-                .into_iter()
-                .map(|(offset, key)| (offset, key.clone()))
-                .collect(),
-            looked: Some(Looked { offset: 5, above: String::new() }),
+            pending: BTreeMap::new(),
+            looked: None,
+            above: Completed::default(),
         };
-        partition.pass(|offset| offset != 3);
+        let committed = |offset: i64, above: std::ops::Range<i64>| {
+            let above: Completed = std::iter::once(above).collect();
+            Committed { offset, metadata: above.encode(offset).0 }
+        };
+        let is_no_letter = |offset| offset != 3;
+        partition.commits(Some(&committed(5, 0..0)));
+        for (offset, key) in [(3, &key), (5, &other), (8, &key)] {
+            partition.take(offset, key, is_no_letter);
+        }
+        partition.take(9, &Bytes::from_static(b"of no letter"), is_no_letter);
         assert_eq!((partition.newest[&key], partition.newest[&other]), (-1, -1));
         assert_eq!(partition.pending.len(), 3, "what waits is looked at again");
-        let above: Completed = std::iter::once(8..9).collect();
-        partition.looked = Some(Looked { offset: 5, above: above.encode(5).0 });
-        partition.pass(|offset| offset != 3);
+        partition.commits(Some(&committed(5, 8..9)));
+        partition.pass(is_no_letter);
         assert_eq!((partition.newest[&key], partition.newest[&other]), (8, -1));
         partition.pass(|_| true);
         assert_eq!(partition.newest[&key], 8, "it never goes back");

@@ -124,7 +124,7 @@ impl Entry {
         };
         Self {
             parked: true,
-            rejected: event.rejected() + u32::from(is_rejection),
+            rejected: event.rejected().saturating_add(u32::from(is_rejection)),
             ..Self::of_event(route, event, origin, letter, Standing::Parked)
         }
     }

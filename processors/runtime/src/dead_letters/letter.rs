@@ -77,7 +77,7 @@ impl Letter {
             headers: original(&record.headers),
             ..record
         };
-        let rejected = event.rejected() + u32::from(is_rejection);
+        let rejected = event.rejected().saturating_add(u32::from(is_rejection));
         Self { event, origin, offset, at, cause, message, is_event, rejected }
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Entry, Origin, Standing};
+use crate::Event;
 use crate::clock::Moment;
 
 /// While a parked key is being tried again, its next events wait at most this long from the last
@@ -100,7 +101,8 @@ impl Letters {
     }
 
     fn apply(&self, mut view: MutexGuard<'_, View>, entry: Entry) {
-        let place = place(&entry.origin);
+        let Origin { topic, partition, offset } = &entry.origin;
+        let place = (*partition, *offset, topic.clone());
         view.asked.remove(&place);
         let mut news = self.apply_key(&mut view, &entry);
         let hash = hash(&entry.origin);
@@ -174,9 +176,10 @@ impl Letters {
         self.lock().asked.values().cloned().collect()
     }
 
-    /// What is to be tried again of this origin, if it still is.
-    pub fn asked_of(&self, origin: &Origin) -> Option<Arc<Entry>> {
-        self.lock().asked.get(&place(origin)).cloned()
+    /// What is said of a dead letter's event, if it still is to be tried again.
+    pub fn asked_of(&self, event: &Event) -> Option<Arc<Entry>> {
+        let place = (event.partition, event.offset, event.topic.to_string());
+        self.lock().asked.get(&place).cloned()
     }
 
     /// Whether anything is to be tried again at this place, of whichever topic.
@@ -195,10 +198,6 @@ impl Letters {
     pub fn settled(&self) -> usize {
         self.lock().settled.len()
     }
-}
-
-fn place(origin: &Origin) -> (i32, i64, String) {
-    (origin.partition, origin.offset, origin.topic.clone())
 }
 
 fn hash(origin: &Origin) -> u64 {

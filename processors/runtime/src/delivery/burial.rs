@@ -39,7 +39,7 @@ impl Station {
 
     /// A dead letter waits for no other of its key, unless that is being tried again before it.
     async fn screen_retried(&self, job: &Job, event: Event) -> Option<Event> {
-        let Some(entry) = self.desk.asked(&job.ticket) else {
+        let Some(entry) = self.desk.letters.asked_of(&event) else {
             // It was decided otherwise meanwhile.
             self.desk.complete(&job.ticket);
             return None;
@@ -49,7 +49,7 @@ impl Station {
         }
         let standing = if entry.parked && self.desk.letters.ahead_of(&entry).is_some() {
             Standing::Parked
-        } else if let Some(fault) = self.desk.objection(&job.ticket) {
+        } else if let Some(fault) = self.desk.objection(&entry, &event) {
             Standing::Returned { cause: fault.cause.to_owned(), message: fault.message }
         } else {
             return Some(event);
@@ -117,9 +117,9 @@ impl Station {
     async fn come_back(&self, job: &Job, event: &Event, fault: &Fault, stage: Stage) {
         let (route, id) = (&*self.route, event.id());
         tracing::warn!(route, event = id, %fault, "comes back to the dead letters");
-        if let Some(entry) = self.desk.asked(&job.ticket) {
+        if let Some(entry) = self.desk.letters.asked_of(event) {
             let (cause, message) = (fault.cause.to_owned(), fault.message.clone());
-            let rejected = entry.rejected + u32::from(is_rejection(fault, stage));
+            let rejected = entry.rejected.saturating_add(u32::from(is_rejection(fault, stage)));
             let next = entry.becomes(Standing::Returned { cause, message });
             let next = Entry { returned: entry.returned + 1, rejected, ..next };
             if !self.note(job, next).await {
@@ -132,11 +132,16 @@ impl Station {
 
     /// The target has the event: if it was a dead letter it no longer is one. False if the event is
     /// no longer ours.
-    pub(super) async fn note_delivered(&self, job: &Job, delivery: &Delivery) -> bool {
+    pub(super) async fn note_delivered(
+        &self,
+        job: &Job,
+        event: &Event,
+        delivery: &Delivery,
+    ) -> bool {
         let entry = match &self.selection {
             Some(selection) => selection.open_letter(job.ticket.partition, job.ticket.offset),
             None if job.ticket.retried => {
-                self.desk.asked(&job.ticket).map(|entry| (*entry).clone())
+                self.desk.letters.asked_of(event).map(|entry| (*entry).clone())
             }
             None => None,
         };

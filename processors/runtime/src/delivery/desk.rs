@@ -5,14 +5,12 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
 use super::awaiting::Late;
 use super::backoff;
 use super::breaker::{Breaker, Gate};
 use super::history::History;
-use super::retried::Retried;
 use super::worker::Job;
 use crate::allowance::{Allowance, Answer, Call};
 use crate::clock::Moment;
@@ -95,13 +93,15 @@ pub(super) struct Inner {
     pub(super) waiting: HashMap<(i32, i64), (Moment, u32)>,
     /// An event that waits for something that should be there by now.
     pub(super) late: Option<Late>,
-    /// Dead letters that are being tried again, by partition and offset.
-    pub(super) retried: HashMap<(i32, i64), Retried>,
+    /// Dead letters that are being tried again, by partition and offset: why they may not go, if they may
+    /// not.
+    pub(super) retried: HashMap<(i32, i64), Option<Fault>>,
     pub(super) history: History,
 }
 
 impl Desk {
     pub fn new(
+        topic: &str,
         options: &SinkOptions,
         order: Order,
         batch: Batch,
@@ -138,7 +138,7 @@ impl Desk {
                 waiting: HashMap::new(),
                 late: None,
                 retried: HashMap::new(),
-                history: History::default(),
+                history: History::of(topic),
             }),
             wake: Notify::new(),
             pulse: Mutex::default(),
@@ -284,10 +284,10 @@ impl Desk {
     }
 
     /// The target has the event. False if it was no longer ours.
-    pub fn delivered(&self, ticket: &Ticket, key: Option<&Bytes>) -> bool {
+    pub fn delivered(&self, ticket: &Ticket, event: &Event) -> bool {
         let mut inner = self.lock();
-        if let (Some(key), true) = (key, inner.dispatcher.holds(ticket)) {
-            inner.history.delivered(ticket.partition, ticket.offset, key, Moment::now());
+        if inner.dispatcher.holds(ticket) {
+            inner.history.delivered(event, Moment::now());
         }
         self.done(inner, ticket)
     }

@@ -3,26 +3,28 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::Fault;
 use crate::clock::Moment;
 use crate::dead_letters::{Looked, UNTOLD};
 use crate::dispatch::Completed;
+use crate::{Event, Fault};
 
 /// For how long a delivery is known: whoever wants a letter tried again has looked at the topic sooner
 /// before.
-const KEPT: Duration = Duration::from_secs(30);
+const KEPT: Duration = Duration::from_secs(60);
 /// How many are known at most.
 const MOST: usize = 65_536;
 /// How many ranges are kept of what is no longer known.
-const RANGES: usize = 1_024;
+const RANGES: usize = 16_384;
 
-/// A route's deliveries of the last while.
-#[derive(Default)]
+/// A route's deliveries of the last while, of the topic that it reads. Letters of another topic, which a
+/// replay sent, are in no order with them.
 pub(super) struct History {
+    topic: Arc<str>,
     recent: VecDeque<Delivered>,
     /// Offsets, by partition, whose keys are not known any more: delivered too long ago, or before the
     /// partition was ours.
@@ -38,6 +40,16 @@ struct Delivered {
 }
 
 impl History {
+    /// Nothing is known of this topic's deliveries yet.
+    pub fn of(topic: &str) -> Self {
+        Self { topic: topic.into(), recent: VecDeque::new(), gone: HashMap::new() }
+    }
+
+    /// The event's key, hashed, if it is in an order with others of it.
+    fn key(&self, event: &Event) -> Option<u64> {
+        event.key.as_ref().filter(|_| event.topic == self.topic).map(hash)
+    }
+
     /// A partition is ours from its committed offset on.
     pub fn assigned(&mut self, partition: i32, offset: i64, metadata: &str) {
         let mut gone = Ranges::default();
@@ -54,8 +66,14 @@ impl History {
         self.recent.retain(|one| !partitions.contains(&one.partition));
     }
 
-    /// The target has an event of this key.
-    pub fn delivered(&mut self, partition: i32, offset: i64, key: &Bytes, now: Moment) {
+    /// Whether an event is in an order with others of its key.
+    pub fn orders(&self, event: &Event) -> bool {
+        self.key(event).is_some()
+    }
+
+    /// The target has this event.
+    pub fn delivered(&mut self, event: &Event, now: Moment) {
+        let Some(key) = self.key(event) else { return };
         while let Some(oldest) = self.recent.front() {
             if self.recent.len() < MOST && now.since(oldest.at) < KEPT {
                 break;
@@ -65,24 +83,26 @@ impl History {
             }
             self.recent.pop_front();
         }
-        self.recent.push_back(Delivered { at: now, partition, offset, key: hash(key) });
+        let Event { partition, offset, .. } = *event;
+        self.recent.push_back(Delivered { at: now, partition, offset, key });
+    }
+
+    /// Whether a later event of a dead letter's key was delivered.
+    pub fn has_passed(&self, letter: &Event) -> bool {
+        let Some(key) = self.key(letter) else { return false };
+        self.recent.iter().any(|one| {
+            one.partition == letter.partition && one.offset > letter.offset && one.key == key
+        })
     }
 
     /// Why a dead letter may not go now, of which it was looked before how far its key has gone.
-    pub fn objection(
-        &self,
-        (partition, offset): (i32, i64),
-        key: &Bytes,
-        looked: &Looked,
-    ) -> Option<Fault> {
-        let key = hash(key);
-        let is_later =
-            |one: &Delivered| one.partition == partition && one.offset > offset && one.key == key;
-        if self.recent.iter().any(is_later) {
+    pub fn objection(&self, letter: &Event, looked: &Looked) -> Option<Fault> {
+        self.key(letter)?;
+        if self.has_passed(letter) {
             return Some(overtaken("has been delivered meanwhile"));
         }
         let above = Completed::decode(looked.offset, &looked.above);
-        let is_known = self.gone.get(&partition).is_some_and(|gone| {
+        let is_known = self.gone.get(&letter.partition).is_some_and(|gone| {
             gone.from(looked.offset).all(|range| above.ranges().any(|seen| covers(seen, &range)))
         });
         (!is_known).then(|| {
@@ -145,8 +165,18 @@ impl Ranges {
 mod tests {
     use super::*;
 
-    const KEY: Bytes = Bytes::from_static(b"k");
-    const OTHER: Bytes = Bytes::from_static(b"l");
+    const KEY: &str = "k";
+    const OTHER: &str = "l";
+
+    fn event(partition: i32, offset: i64, key: &'static str) -> Event {
+        Event {
+            topic: "in".into(),
+            key: Some(key.into()),
+            partition,
+            offset,
+            ..Event::of_value(crate::Value::Null)
+        }
+    }
 
     fn after(seconds: u64) -> Moment {
         Moment::from_millis(1_000 * seconds)
@@ -161,32 +191,36 @@ mod tests {
 
     /// The cause why the letter at offset 2 may not go.
     fn cause(history: &History, looked: &Looked) -> Option<&'static str> {
-        history.objection((0, 2), &KEY, looked).map(|fault| fault.cause)
+        history.objection(&event(0, 2, KEY), looked).map(|fault| fault.cause)
     }
 
     #[test]
     fn a_letter_goes_unless_a_later_event_of_its_key_was_delivered_since_the_look() {
-        let mut history = History::default();
+        let mut history = History::of("in");
         assert_eq!(cause(&history, &looked(10, NONE)), Some(UNTOLD), "the partition is not ours");
         history.assigned(0, 10, "");
-        history.delivered(0, 10, &OTHER, after(1));
-        history.delivered(1, 10, &KEY, after(1));
-        history.delivered(0, 1, &KEY, after(1));
+        history.delivered(&event(0, 10, OTHER), after(1));
+        history.delivered(&event(1, 10, KEY), after(1));
+        history.delivered(&event(0, 1, KEY), after(1));
         assert_eq!(cause(&history, &looked(10, NONE)), None);
         assert_eq!(cause(&history, &looked(9, NONE)), Some(UNTOLD), "another may have delivered 9");
-        history.delivered(0, 11, &KEY, after(2));
+        let other_topic = Event { topic: "of a replay".into(), ..event(0, 99, KEY) };
+        history.delivered(&other_topic, after(2));
+        assert_eq!(cause(&history, &looked(10, NONE)), None);
+        assert!(history.objection(&other_topic, &looked(10, NONE)).is_none());
+        history.delivered(&event(0, 11, KEY), after(2));
         assert_eq!(cause(&history, &looked(10, NONE)), Some("overtaken"));
     }
 
     #[test]
     fn what_is_no_longer_known_has_to_have_been_looked_at() {
-        let mut history = History::default();
+        let mut history = History::of("in");
         let before: Completed = std::iter::once(12..14).collect();
         history.assigned(0, 10, &before.encode(10).0);
         assert_eq!(cause(&history, &looked(10, NONE)), Some(UNTOLD));
         assert_eq!(cause(&history, &looked(10, 12..15)), None);
-        history.delivered(0, 15, &KEY, after(1));
-        history.delivered(0, 16, &OTHER, after(32));
+        history.delivered(&event(0, 15, KEY), after(1));
+        history.delivered(&event(0, 16, OTHER), after(62));
         assert_eq!(cause(&history, &looked(10, 12..15)), Some(UNTOLD));
         assert_eq!(cause(&history, &looked(10, 12..16)), None);
         assert_eq!(cause(&history, &looked(17, NONE)), None);
@@ -197,13 +231,13 @@ mod tests {
     #[test]
     fn more_ranges_than_are_kept_become_fewer_that_hold_them_all() {
         let mut ranges = Ranges::default();
-        for offset in 0..2_000 {
+        for offset in 0..20_000 {
             ranges.insert(2 * offset..2 * offset + 1);
         }
         assert_eq!(ranges.0.len(), RANGES);
-        assert!(ranges.from(3_998).eq(std::iter::once(3_998..3_999)));
+        assert!(ranges.from(39_998).eq(std::iter::once(39_998..39_999)));
         assert!(ranges.from(0).any(|range| range.contains(&2)));
-        ranges.insert(0..4_000);
-        assert!(ranges.from(0).eq(std::iter::once(0..4_000)));
+        ranges.insert(0..40_000);
+        assert!(ranges.from(0).eq(std::iter::once(0..40_000)));
     }
 }

@@ -60,7 +60,7 @@ impl Delivery {
         let batch = Batch { most: sink.batch(), fill: sink.fill() };
         let (state, order) = (state.clone(), sink.order());
         let name = Arc::clone(state.route());
-        let desk = Desk::new(options, order, batch, state, metrics.clone(), journal);
+        let desk = Desk::new(&route.from, options, order, batch, state, metrics.clone(), journal);
         let desk = Arc::new(desk);
         let weak = Arc::downgrade(&desk);
         desk.letters.on_change(Arc::new(move || {

@@ -1,22 +1,11 @@
 //! Dead letters that are tried again, among what arrives.
 
-use std::collections::hash_map::Entry as Place;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::desk::{Desk, Inner, arrival};
 use super::history::overtaken;
-use crate::dead_letters::{Entry, Origin, Standing};
-use crate::dispatch::Ticket;
+use crate::dead_letters::{Entry, Standing};
 use crate::{Event, Fault};
-
-/// A dead letter that is being tried again.
-pub(super) struct Retried {
-    /// Which one: letters of a replay come from another topic, and may have the same place there.
-    origin: Origin,
-    /// Why it may not go, if it may not: the order of its key.
-    objection: Option<Fault>,
-}
 
 impl Desk {
     /// Takes in the dead letters that are to be tried again, in the partitions that are ours.
@@ -27,15 +16,15 @@ impl Desk {
         let mut inner = self.lock();
         let mut admitted = 0;
         for entry in self.letters.asked() {
+            let place = (entry.origin.partition, entry.origin.offset);
+            // (Another letter of this place goes first: of another topic, which a replay sent.)
+            if inner.retried.contains_key(&place) || !inner.dispatcher.is_ours(place.0) {
+                continue;
+            }
             let Some(event) = entry.event() else { continue };
             let objection = inner.objection(&entry, &event);
-            let Inner { retried, dispatcher, .. } = &mut *inner;
-            // Another letter of this place goes first.
-            let Place::Vacant(place) = retried.entry((event.partition, event.offset)) else {
-                continue;
-            };
-            if dispatcher.admit(arrival(event)) {
-                place.insert(Retried { origin: entry.origin.clone(), objection });
+            if inner.dispatcher.admit(arrival(event)) {
+                inner.retried.insert(place, objection);
                 admitted += 1;
             }
         }
@@ -48,17 +37,13 @@ impl Desk {
         self.leaves_letters.store(true, Ordering::Relaxed);
     }
 
-    /// What the journal says of a dead letter that is being tried again; nothing if it no longer is to be.
-    pub fn asked(&self, ticket: &Ticket) -> Option<Arc<Entry>> {
+    /// Why this dead letter may not go, if it may not: the order of its key, unless that one is parked.
+    pub fn objection(&self, entry: &Entry, event: &Event) -> Option<Fault> {
         let inner = self.lock();
-        let retried = inner.retried.get(&(ticket.partition, ticket.offset))?;
-        self.letters.asked_of(&retried.origin)
-    }
-
-    /// Why this dead letter may not go, if it may not.
-    pub fn objection(&self, ticket: &Ticket) -> Option<Fault> {
-        let inner = self.lock();
-        inner.retried.get(&(ticket.partition, ticket.offset))?.objection.clone()
+        let objection = inner.retried.get(&(event.partition, event.offset)).cloned().flatten();
+        // What was under way when it came may have been delivered since.
+        let has_passed = !entry.parked && inner.history.has_passed(event);
+        objection.or_else(|| has_passed.then(|| overtaken("was delivered before it")))
     }
 }
 
@@ -68,10 +53,12 @@ impl Inner {
         let Standing::Retrying { out_of_order: false, looked, .. } = &entry.standing else {
             return None;
         };
-        let key = event.key.as_ref().filter(|_| !entry.parked)?;
-        if self.dispatcher.is_overtaken(event.partition, Some(key)) {
+        if entry.parked || !self.history.orders(event) {
+            return None;
+        }
+        if self.dispatcher.is_overtaken(event.partition, event.key.as_ref()) {
             return Some(overtaken("was being delivered at that moment"));
         }
-        self.history.objection((event.partition, event.offset), key, looked.as_ref()?)
+        self.history.objection(event, looked.as_ref()?)
     }
 }

@@ -191,10 +191,10 @@ impl Station {
 
     async fn delivered(&self, job: &Job, event: &Event, delivery: Delivery) {
         self.desk.answered();
-        if !self.note_delivered(job, &delivery).await {
+        if !self.note_delivered(job, event, &delivery).await {
             return;
         }
-        let ours = self.desk.delivered(&job.ticket, event.key.as_ref());
+        let ours = self.desk.delivered(&job.ticket, event);
         let metrics = &self.desk.metrics;
         metrics.records_out.inc();
         metrics.bytes_out.inc_by(event.bytes() as u64);

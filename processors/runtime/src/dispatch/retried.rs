@@ -44,6 +44,11 @@ impl<E> Dispatcher<E> {
         true
     }
 
+    /// Whether events of a partition are ours to deliver.
+    pub fn is_ours(&self, partition: i32) -> bool {
+        self.partitions.get(&partition).is_some_and(|known| !known.revoked)
+    }
+
     /// Whether an event of this key that arrived is being delivered now, or was tried: its target may have
     /// it.
     pub fn is_overtaken(&self, partition: i32, key: Option<&Bytes>) -> bool {

@@ -37,13 +37,14 @@ struct Known {
 impl Known {
     /// Where it stands.
     fn entry(&self) -> Option<Entry> {
-        match (&self.first, &self.last) {
-            (Some(first), Some((_, last))) if !last.is_of_before(first.letter) => {
-                Some(Entry { rejected: last.rejected.max(first.rejected), ..last.clone() })
-            }
-            (Some(first), _) => Some(first.clone()),
-            (None, last) => last.as_ref().map(|(_, last)| last.clone()),
-        }
+        let last = self.last.as_ref().map(|(_, last)| last);
+        let (Some(first), Some(last)) = (&self.first, last) else {
+            return self.first.as_ref().or(last).cloned();
+        };
+        let rejected = first.rejected.max(last.rejected);
+        let entry = if last.is_of_before(first.letter) { first } else { last };
+        // It may have been buried anew since.
+        Some(Entry { rejected, letter: first.letter.max(last.letter), ..entry.clone() })
     }
 }
 
@@ -214,8 +215,13 @@ mod tests {
         again.set_rejected(letters.rejected(0, 3));
         letters.read_letter(letter(&again, 7));
         assert_eq!((letters.open(0, 3).unwrap().letter, letters.rejected(0, 3)), (7, 3));
+        let (cause, message) = ("http_500".to_owned(), String::new());
+        let returned = letters.open(0, 3).unwrap().becomes(Standing::Returned { cause, message });
+        letters.read_entry(written(&returned, 11));
+        letters.read_letter(letter(&again, 8));
+        assert_eq!(letters.open(0, 3).unwrap().letter, 8, "the letter that is settled is the last");
         // The letter is gone, what became of it is known.
-        letters.read_entry(written(&Entry { origin: origin(6), ..delivered }, 10));
+        letters.read_entry(written(&Entry { origin: origin(6), ..delivered }, 12));
         assert_eq!((letters.rejected(0, 6), letters.open(0, 6).is_none()), (2, true));
     }
 }

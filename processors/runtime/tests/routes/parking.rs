@@ -217,6 +217,18 @@ async fn tried(world: &World, filed: &Filed, looked: &Looked) -> Option<String> 
     .await
 }
 
+/// Looks whether a letter's key has gone on, as an operator's command does.
+async fn look(world: &World, letter: &Filed) -> (bool, Looked) {
+    let (route, cluster) = (format!("{}/sink", world.pipeline), world.cluster.clone());
+    let letter = letter.clone();
+    let looking = tokio::task::spawn_blocking(move || {
+        let mut course = Course::of(&route, &[&letter]);
+        course.look(&cluster).unwrap();
+        (course.has_passed(&letter), course.looked(&letter).unwrap())
+    });
+    looking.await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_whose_key_goes_on_after_it_was_looked_at_comes_back_untried() {
     let world = World::new("overtaken-later").await;
@@ -227,37 +239,27 @@ async fn a_letter_whose_key_goes_on_after_it_was_looked_at_comes_back_untried() 
     let engine = world.run(world.plan_with_sink(1, target.clone(), options.clone())).await;
     let letters = open_letters(&world, 1).await;
     world.until_committed("sink", all).await;
-    let look = async || {
-        let (route, cluster) = (format!("{}/sink", world.pipeline), world.cluster.clone());
-        let letter = letters[0].clone();
-        let looking = tokio::task::spawn_blocking(move || {
-            let mut course = Course::of(&route, &[&letter]);
-            course.look(&cluster).unwrap();
-            (course.has_passed(&letter), course.looked(&letter).unwrap())
-        });
-        looking.await.unwrap()
-    };
     broken.store(false, Ordering::Relaxed);
-    let (passed, before) = look().await;
+    let (passed, before) = look(&world, &letters[0]).await;
     assert!(!passed);
     world.write_things(6..7, 4).await;
     target.until_taken(4).await;
     assert_eq!(tried(&world, &letters[0], &before).await.as_deref(), Some("overtaken"));
     world.until_committed("sink", all).await;
-    assert!(look().await.0, "whoever looks again sees it");
+    assert!(look(&world, &letters[0]).await.0, "whoever looks again sees it");
     engine.shutdown().await;
 
     // Another process does not know what this one delivered.
     let engine = world.run(world.plan_with_sink(1, target.clone(), options)).await;
     assert_eq!(tried(&world, &letters[0], &before).await.as_deref(), Some("untold"));
-    let now = look().await.1;
+    let now = look(&world, &letters[0]).await.1;
     assert_eq!(tried(&world, &letters[0], &now).await, None, "it knows that nothing came since");
     engine.shutdown().await;
     assert_eq!(target.ids().into_iter().filter(|id| id % 4 == 2).collect::<Vec<_>>(), [6, 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn letters_of_two_topics_at_the_same_place_are_both_tried() {
+async fn letters_of_two_topics_at_the_same_place_are_both_tried_and_in_no_order() {
     let world = World::new("two-topics").await;
     let (target, broken) = target();
     world.create_topics(1).await;
@@ -265,19 +267,55 @@ async fn letters_of_two_topics_at_the_same_place_are_both_tried() {
     let options = SinkOptions { start: Some(Start::Beginning), ..quick() };
     let engine = world.run(world.plan_with_sink(1, target.clone(), options)).await;
     let [filed] = open_letters(&world, 1).await.try_into().unwrap();
+    world.until_committed("sink", all).await;
+    let looked = look(&world, &filed).await.1;
     broken.store(false, Ordering::Relaxed);
-    // As a replay of another topic into this sink leaves one.
-    let mut other = filed.letter.clone();
-    other.origin.topic = "another".into();
-    for letter in [&filed.letter, &other] {
+    // As a replay of another topic into this sink leaves them: one at the same place, one far behind.
+    let mut letters = vec![filed.letter.clone(), filed.letter.clone(), filed.letter.clone()];
+    letters[1].origin.offset = 9_000;
+    letters[1..].iter_mut().for_each(|letter| letter.origin.topic = "another".into());
+    letters.reverse();
+    for letter in &letters {
         let decision = Decision { by: "ada".into(), at: 0, reason: None };
         let entry = Entry::new(&format!("{}/sink", world.pipeline), letter, Standing::Parked);
-        let entry = entry.retried(letter, decision, true, None);
+        let looked = (*letter.origin.topic == *filed.letter.origin.topic).then(|| looked.clone());
+        let entry = entry.retried(letter, decision, false, looked);
         world.send(&entry.record().unwrap()).await;
     }
-    target.until_taken(5).await;
+    target.until_taken(6).await;
     engine.shutdown().await;
-    assert_eq!(target.ids().into_iter().filter(|id| *id == 2).count(), 2);
+    assert_eq!(target.ids().into_iter().filter(|id| *id == 2).count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_behind_a_later_one_of_its_key_comes_back_untried() {
+    let world = World::new("later-letter").await;
+    let broken = Arc::new(AtomicBool::new(true));
+    let is_broken = Arc::clone(&broken);
+    let mut target = Target::new(move |event, _| match id_of(event) % 4 == 2 {
+        true if is_broken.load(Ordering::Relaxed) => Err(Fault::data("http_422", "no")),
+        _ => Ok(Delivery::default()),
+    });
+    target.takes = Duration::from_millis(300);
+    world.create_topics(1).await;
+    world.write_things(0..8, 4).await;
+    let options = SinkOptions { start: Some(Start::Beginning), ..quick() };
+    let engine = world.run(world.plan_with_sink(1, target.clone(), options)).await;
+    let letters = open_letters(&world, 2).await;
+    world.until_committed("sink", all).await;
+    let looked = look(&world, &letters[0]).await.1;
+    broken.store(false, Ordering::Relaxed);
+    let later = tried(&world, &letters[1], &looked);
+    let earlier = async {
+        until("the later one is being delivered", || {
+            (target.calls.load(Ordering::Relaxed) > 8).then_some(())
+        })
+        .await;
+        tried(&world, &letters[0], &looked).await
+    };
+    let (later, earlier) = futures::join!(later, earlier);
+    assert_eq!((later, earlier.as_deref()), (None, Some("overtaken")));
+    engine.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
