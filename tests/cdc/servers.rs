@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::endtoend::folder::Folder;
+use crate::endtoend::folder::{Folder, free_address};
 use crate::endtoend::until;
 use crate::faults::waits;
 use crate::server::{Database, Server};
@@ -18,9 +18,7 @@ struct Own {
 
 impl Own {
     fn start() -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let port = free_address().port();
         let own = Self { directory: tempfile::tempdir().unwrap(), port };
         own.call("start");
         own

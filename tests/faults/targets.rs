@@ -71,16 +71,16 @@ pub async fn t09_the_target_answers_after_the_time_out(run: &Run) {
     // What began before the fault may still be answered within its first instants.
     let receipts = world.books.receipts("/plain");
     let late: Vec<u64> = receipts.iter().map(|r| r.at).filter(|at| *at > begun + 200).collect();
-    // Half of the time-out: the application may note late what was sent a time-out before.
-    let at_once = |at: &u64| late.iter().filter(|other| (*at..*at + 500).contains(*other)).count();
-    let most = late.iter().filter(|at| **at + 500 < ended).map(at_once).max();
+    // A quarter of the time-out: the application may note late what was sent a time-out before.
+    let at_once = |at: &u64| late.iter().filter(|other| (*at..*at + 250).contains(*other)).count();
+    let most = late.iter().filter(|at| **at + 250 < ended).map(at_once).max();
     assert!(most.is_some_and(|most| (1..=CONCURRENCY).contains(&most)), "{most:?} at once");
     assert!(grown < 100, "the process grew by {grown} MiB");
     process.assert_alive();
 }
 
 /// So long after the first 429, requests may still arrive that were under way.
-const UNDER_WAY: u64 = 2_000;
+const UNDER_WAY: u64 = 4_000;
 
 /// How long the application asks to be left alone.
 const LEFT_ALONE: u64 = 8;
@@ -258,11 +258,11 @@ pub async fn t13_the_answer_has_no_end(run: &Run) {
     process.assert_alive();
 }
 
-/// It never takes one order, and takes all others. The order is given up after three seconds; only
+/// It never takes one order, and takes all others. The order is given up after ten seconds; only
 /// its customer waits for it.
 pub async fn t33_one_record_never_passes(run: &Run) {
     const NEVER: &str = "S1-0/000003";
-    let sinks = SINKS.replace("path: /plain,", "path: /plain, give_up_after: 3s,");
+    let sinks = SINKS.replace("path: /plain,", "path: /plain, give_up_after: 10s,");
     let mut world = World::around(run, &[TOPICS, SOURCE, PROCESSOR, &sinks]).await;
     let path = "/plain".to_owned();
     world.target.behave(&[Manner { id: NEVER.to_owned(), path, ..answer(500) }]);
@@ -284,7 +284,7 @@ pub async fn t33_one_record_never_passes(run: &Run) {
     let receipts = world.books.receipts("/plain");
     let tries: Vec<u64> = receipts.iter().filter(|r| r.id == NEVER).map(|r| r.at).collect();
     let (first, last) = (tries[0], tries[tries.len() - 1]);
-    assert!(last - first > 2_000 && tries.len() > 3, "{tries:?}");
+    assert!(last - first > 8_000 && tries.len() > 3, "{tries:?}");
     let meanwhile = |customer: usize| {
         let of = format!("S1-{customer}/");
         let taken = receipts.iter().filter(|r| r.taken && r.id.starts_with(&of));

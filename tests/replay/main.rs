@@ -103,7 +103,7 @@ async fn a_replay_fills_up_a_target_with_the_same_ids_over_a_kill_while_live_eve
         assert!(call.send().await.unwrap().status().is_success());
     }
     let before = world.live.taken().len();
-    let asked = ["replay", "sales", "replay.yaml", "--from", "beginning", "--rate", "60"];
+    let asked = ["replay", "sales", "replay.yaml", "--from", "beginning", "--rate", "20"];
     let mut replay = Process::start(world.folder.path(), "replay", &asked);
     other.has_rows(all / 2 + all / 8).await;
     let selling = world.sell(ORDERS, ORDERS + 20);

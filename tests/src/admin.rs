@@ -13,6 +13,7 @@ use rdkafka::{
         ResourceSpecifier, TopicReplication, TopicResult,
     },
     client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer as _},
     error::{KafkaError, RDKafkaErrorCode},
     groups::GroupList,
 };
@@ -25,6 +26,7 @@ use crate::{
 /// An administrator's client.
 pub struct Admin {
     native: AdminClient<DefaultClientContext>,
+    config: ClientConfig,
 }
 
 /// Part of every name that this process gives.
@@ -54,7 +56,7 @@ impl Admin {
     pub fn new(address: &str) -> Self {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", address).set("broker.address.family", "v4");
-        Self { native: config.create().unwrap() }
+        Self { native: config.create().unwrap(), config }
     }
 
     /// Creates a topic of a unique name with settings, and returns the name once the topic is
@@ -68,6 +70,13 @@ impl Admin {
         eventually("a created topic is known", || {
             (self.partitions(&topic) == usize::try_from(partitions).unwrap()).then_some(())
         });
+        // Apache Kafka tells of a partition a moment before it leads it.
+        let reader: BaseConsumer = self.config.create().unwrap();
+        for partition in 0..partitions {
+            eventually("a created topic is led", || {
+                reader.fetch_watermarks(&topic, partition, GENEROUS).ok()
+            });
+        }
         topic
     }
 

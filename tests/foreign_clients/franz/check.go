@@ -88,6 +88,11 @@ func (c *check) topic(name string, partitions int32, settings ...string) string 
 		listed, err := c.admin.ListTopics(c, name)
 		return err == nil && listed[name].Err == nil && len(listed[name].Partitions) == int(partitions)
 	})
+	// Apache Kafka tells of a partition a moment before it leads it.
+	c.eventually("the topic is led", func() bool {
+		ends, err := c.admin.ListEndOffsets(c, name)
+		return err == nil && ends.Error() == nil && len(ends[name]) == int(partitions)
+	})
 	return name
 }
 

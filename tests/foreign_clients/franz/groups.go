@@ -260,7 +260,7 @@ func strangersToAGroup(c *check) {
 	}
 	refused("join with another balancer", kgo.Balancers(kgo.RoundRobinBalancer()))
 	refused("join with another kind of protocol", kgo.GroupProtocol("connect"), kgo.Balancers(kgo.RangeBalancer()))
-	refused("join with a session of 1 s", kgo.SessionTimeout(time.Second), kgo.Balancers(kgo.RangeBalancer()))
+	refused("join with a session of 3 s", kgo.SessionTimeout(3*time.Second), kgo.Balancers(kgo.RangeBalancer()))
 	refused("join with a session of an hour", kgo.SessionTimeout(time.Hour), kgo.RebalanceTimeout(time.Hour), kgo.Balancers(kgo.RangeBalancer()))
 }
 

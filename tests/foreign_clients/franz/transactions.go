@@ -138,7 +138,7 @@ func zombies(c *check) {
 // A transaction that stays open too long is aborted by the broker.
 func transactionTimeouts(c *check) {
 	topic := c.topic("slow", 1)
-	slow := c.transactional(c.group("slow"), kgo.TransactionTimeout(time.Second))
+	slow := c.transactional(c.group("slow"), kgo.TransactionTimeout(5*time.Second))
 	c.must("begin", slow.BeginTransaction())
 	c.must("write", c.write(slow, numbered(topic, 0, 1)...))
 	c.eventually("it is aborted", func() bool {

@@ -45,17 +45,18 @@ final class Records {
 
   /** What a topic does not take is refused, and what follows is taken. */
   static void refused(Check c) throws Exception {
-    KafkaProducer<String, String> producer = c.producer("max.block.ms", 3000);
+    KafkaProducer<String, String> producer = c.producer();
     String small = c.topic("small", 1, "max.message.bytes", "1000");
     c.says("larger than max.message.bytes", () -> send(producer, small, null, "x".repeat(5000)));
     c.says("after it", () -> send(producer, small, null, "small"));
     String compacted = c.topic("compacted", 1, "cleanup.policy", "compact");
     c.says("without key, compacted", () -> send(producer, compacted, null, "value"));
     c.says("with key, compacted", () -> send(producer, compacted, "key", "value"));
-    c.says("to a topic that is not there", () -> send(producer, c.prefix + ".nowhere", "key", "value"));
+    KafkaProducer<String, String> impatient = c.producer("max.block.ms", 3000);
+    c.says("to a topic that is not there", () -> send(impatient, c.prefix + ".nowhere", "key", "value"));
     c.says("to a topic of an invalid name", () -> send(producer, "no/such", "key", "value"));
     c.says("to a partition that is not there",
-        () -> producer.send(new ProducerRecord<>(small, 7, "key", "value")).get().offset());
+        () -> impatient.send(new ProducerRecord<>(small, 7, "key", "value")).get().offset());
   }
 
   private static long send(Producer<String, String> producer, String topic, String key, String value) throws Exception {

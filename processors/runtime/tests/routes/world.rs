@@ -204,7 +204,7 @@ impl World {
 
     /// Waits until a route's group has committed what is asked for in `in`.
     pub async fn until_committed(&self, route: &str, asked: impl Fn(&GroupView) -> bool) {
-        for _ in 0..600 {
+        for _ in 0..1_200 {
             if asked(&self.offsets(route).await) {
                 return;
             }
@@ -253,9 +253,9 @@ pub fn thing(id: i64, text: &str) -> Value {
     vrl::value!({ id: id, text: text })
 }
 
-/// Waits at most half a minute for something.
+/// Waits at most a minute for something.
 pub async fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
-    for _ in 0..3_000 {
+    for _ in 0..6_000 {
         if let Some(found) = look() {
             return found;
         }
