@@ -173,6 +173,25 @@ async fn a_kill_in_the_middle_of_a_retry_loses_nothing_and_breaks_no_order() {
 }
 
 #[tokio::test]
+async fn what_waits_to_be_tried_again_can_be_discarded() {
+    let (folder, target, _) = world("dead_letter", "A/001", Duration::ZERO).await;
+    let _process = folder.run().await;
+    sell(&folder, "A", 0..2).await;
+    settled(&folder, 1).await;
+    target.answer(|_| 503);
+    done(&folder, &["retry", ROUTE, "--all", "--no-wait"]).await;
+    until("it is tried in vain", async || {
+        target.requests().iter().any(|request| request.status == 503).then_some(())
+    })
+    .await;
+    done(&folder, &["discard", ROUTE, "--all", "--reason", "it is needed no more"]).await;
+    target.answer(|_| 201);
+    sell(&folder, "B", 0..1).await;
+    settled(&folder, 0).await;
+    assert_eq!(taken(&target), ["A/000", "B/000"]);
+}
+
+#[tokio::test]
 async fn what_comes_back_again_and_again_is_refused() {
     let (folder, target, broken) = world("dead_letter", "A/001", Duration::ZERO).await;
     let _process = folder.run().await;

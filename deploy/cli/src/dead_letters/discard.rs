@@ -20,12 +20,6 @@ pub async fn run(options: Discard) -> Outcome {
             archive.route
         )));
     }
-    if let Some(filed) = chosen.iter().find(|filed| filed.is_retried()) {
-        return Err(Failure::new(format!(
-            "{} is being tried again: wait for what becomes of it.",
-            filed.letter.event.id()
-        )));
-    }
     if options.dry_run {
         say!("{} would be discarded.", letters(chosen.len()));
         return Ok(ExitCode::SUCCESS);
