@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -21,10 +22,21 @@ class Failed(Exception):
     """What somebody waited for did not happen."""
 
 
-def free_port():
+def free_port(many=1):
+    """The first of so many free ports, outside the range that outgoing connections take theirs from."""
+    while True:
+        first = random.randrange(12_000, 32_000)
+        if all(is_free(port) for port in range(first, first + many)):
+            return first
+
+
+def is_free(port):
     with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+        try:
+            one.bind(("127.0.0.1", port))
+            return True
+        except OSError:
+            return False
 
 
 def processor_seconds(pid):
