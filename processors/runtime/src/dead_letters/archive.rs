@@ -60,10 +60,7 @@ impl Filed {
 
     /// The journal's next entry of it.
     pub fn next_entry(&self, route: &str) -> Entry {
-        let first = || Entry::new(route, &self.letter, Standing::Parked);
-        let next = self.entry.clone().unwrap_or_else(first);
-        // It may have been refused once more, in a replay.
-        Entry { rejected: next.rejected.max(self.letter.rejected), ..next }
+        Entry::new(route, &self.letter, Standing::Parked).after(self.entry.as_ref())
     }
 }
 

@@ -189,6 +189,16 @@ impl Entry {
         self.is_settled() && self.letter < letter
     }
 
+    /// Where a letter stands that would begin with this entry, after the journal's last one of its event:
+    /// one that was settled and is buried anew is another letter. Refusals count over both.
+    #[must_use]
+    pub fn after(self, last: Option<&Entry>) -> Self {
+        let Some(last) = last else { return self };
+        let (letter, rejected) = (self.letter.max(last.letter), self.rejected.max(last.rejected));
+        let entry = if last.is_of_before(self.letter) { self } else { last.clone() };
+        Self { letter, rejected, ..entry }
+    }
+
     /// The same without the event that it may hold.
     #[must_use]
     pub fn without_event(mut self) -> Self {

@@ -1,7 +1,7 @@
 //! What was delivered lately: whether a dead letter may still go in the order of its key.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,9 +123,7 @@ fn covers(outer: &Range<i64>, inner: &Range<i64>) -> bool {
 }
 
 fn hash(key: &Bytes) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish()
+    BuildHasherDefault::<DefaultHasher>::new().hash_one(key)
 }
 
 /// Offsets as ranges that do not touch, by their starts: their ends. Beyond so many, the lowest become

@@ -38,13 +38,10 @@ impl Known {
     /// Where it stands.
     fn entry(&self) -> Option<Entry> {
         let last = self.last.as_ref().map(|(_, last)| last);
-        let (Some(first), Some(last)) = (&self.first, last) else {
-            return self.first.as_ref().or(last).cloned();
-        };
-        let rejected = first.rejected.max(last.rejected);
-        let entry = if last.is_of_before(first.letter) { first } else { last };
-        // It may have been buried anew since.
-        Some(Entry { rejected, letter: first.letter.max(last.letter), ..entry.clone() })
+        match &self.first {
+            Some(first) => Some(first.clone().after(last)),
+            None => last.cloned(),
+        }
     }
 }
 
@@ -154,22 +151,13 @@ fn read_on(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Headers;
     use crate::dead_letters::{DeadLetters, Stage};
 
     fn event(offset: i64) -> Event {
-        let mut headers = Headers::default();
-        headers.set(crate::event::CE_ID, format!("evt_{offset}"));
-        Event {
-            topic: "in".into(),
-            partition: 0,
-            offset,
-            timestamp: 0,
-            key: None,
-            payload: None,
-            headers,
-            value: None,
-        }
+        let nothing = Event::of_value(crate::Value::Null);
+        let mut event = Event { topic: "in".into(), offset, ..nothing };
+        event.headers.set(crate::event::CE_ID, format!("evt_{offset}"));
+        event
     }
 
     /// The record, in the topic of dead letters, of this event.

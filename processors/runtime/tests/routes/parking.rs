@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::world::{Target, World, all, id_of, quick, until};
-use engine::dead_letters::{Archive, Course, Decision, Entry, Filed, Looked, Standing};
+use engine::dead_letters::{Archive, Course, Decision, Entry, Filed, Letter, Looked, Standing};
 use engine::positions::Start;
 use engine::runtime::{OnError, SinkOptions};
 use engine::{Delivery, Fault, Order};
@@ -16,11 +16,18 @@ fn parking() -> SinkOptions {
 
 /// Takes everything but the thing 2 while it is broken.
 fn target() -> (Target, Arc<AtomicBool>) {
+    target_without(|id| id == 2)
+}
+
+/// Takes everything but such things while it is broken.
+fn target_without(refuses: fn(i64) -> bool) -> (Target, Arc<AtomicBool>) {
     let broken = Arc::new(AtomicBool::new(true));
     let is_broken = Arc::clone(&broken);
-    let target = Target::new(move |event, _| match id_of(event) {
-        2 if is_broken.load(Ordering::Relaxed) => Err(Fault::data("http_422", "no such product")),
-        _ => Ok(Delivery::default()),
+    let target = Target::new(move |event, _| {
+        match refuses(id_of(event)) && is_broken.load(Ordering::Relaxed) {
+            true => Err(Fault::data("http_422", "no such product")),
+            false => Ok(Delivery::default()),
+        }
     });
     (target, broken)
 }
@@ -46,12 +53,17 @@ fn causes(letters: &[Filed]) -> Vec<&str> {
 
 /// Asks for these letters to be tried again, as an operator does.
 async fn retry(world: &World, letters: &[Filed]) {
-    let route = format!("{}/sink", world.pipeline);
     for filed in letters {
-        let decision = Decision { by: "ada".into(), at: 0, reason: None };
-        let entry = filed.next_entry(&route).retried(&filed.letter, decision, false, None);
-        world.send(&entry.record().unwrap()).await;
+        let next = filed.next_entry(&format!("{}/sink", world.pipeline));
+        ask(world, next, &filed.letter, None).await;
     }
+}
+
+/// Asks for a letter that has come to this entry to be tried again, in the order of its key.
+async fn ask(world: &World, entry: Entry, letter: &Letter, looked: Option<Looked>) {
+    let decision = Decision { by: "ada".into(), at: 0, reason: None };
+    let entry = entry.retried(letter, decision, false, looked);
+    world.send(&entry.record().unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,11 +213,8 @@ async fn a_letter_whose_key_has_gone_on_is_known_as_overtaken() {
 /// Asks for a letter to be tried again, with what was looked at before; gives the cause with which it
 /// comes back, and nothing if it is delivered.
 async fn tried(world: &World, filed: &Filed, looked: &Looked) -> Option<String> {
-    let route = format!("{}/sink", world.pipeline);
-    let decision = Decision { by: "ada".into(), at: 0, reason: None };
-    let entry = filed.next_entry(&route);
-    let entry = entry.retried(&filed.letter, decision, false, Some(looked.clone()));
-    world.send(&entry.record().unwrap()).await;
+    let next = filed.next_entry(&format!("{}/sink", world.pipeline));
+    ask(world, next, &filed.letter, Some(looked.clone())).await;
     until("it was tried", || {
         let archive = futures::executor::block_on(archive(world));
         match archive.letters[&filed.letter.origin].entry.clone()?.standing {
@@ -276,11 +285,9 @@ async fn letters_of_two_topics_at_the_same_place_are_both_tried_and_in_no_order(
     letters[1..].iter_mut().for_each(|letter| letter.origin.topic = "another".into());
     letters.reverse();
     for letter in &letters {
-        let decision = Decision { by: "ada".into(), at: 0, reason: None };
         let entry = Entry::new(&format!("{}/sink", world.pipeline), letter, Standing::Parked);
-        let looked = (*letter.origin.topic == *filed.letter.origin.topic).then(|| looked.clone());
-        let entry = entry.retried(letter, decision, false, looked);
-        world.send(&entry.record().unwrap()).await;
+        let looked = (letter.origin.topic == filed.letter.origin.topic).then(|| looked.clone());
+        ask(&world, entry, letter, looked).await;
     }
     target.until_taken(6).await;
     engine.shutdown().await;
@@ -290,12 +297,7 @@ async fn letters_of_two_topics_at_the_same_place_are_both_tried_and_in_no_order(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_behind_a_later_one_of_its_key_comes_back_untried() {
     let world = World::new("later-letter").await;
-    let broken = Arc::new(AtomicBool::new(true));
-    let is_broken = Arc::clone(&broken);
-    let mut target = Target::new(move |event, _| match id_of(event) % 4 == 2 {
-        true if is_broken.load(Ordering::Relaxed) => Err(Fault::data("http_422", "no")),
-        _ => Ok(Delivery::default()),
-    });
+    let (mut target, broken) = target_without(|id| id % 4 == 2);
     target.takes = Duration::from_millis(300);
     world.create_topics(1).await;
     world.write_things(0..8, 4).await;
