@@ -1,9 +1,8 @@
 //! What the journal says of one route's dead letters: which keys are parked, and what is to be tried
 //! again.
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{Hash as _, Hasher as _};
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -201,9 +200,7 @@ impl Letters {
 }
 
 fn hash(origin: &Origin) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    origin.hash(&mut hasher);
-    hasher.finish()
+    BuildHasherDefault::<DefaultHasher>::new().hash_one(origin)
 }
 
 #[cfg(test)]
