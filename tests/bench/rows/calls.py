@@ -162,9 +162,15 @@ def webhooks(around, runs, calls, connections):
         around.create(topic, 4)
         return around.tool("answer", port, around.kafka, "--topic", topic)
 
+    def noting(topic, port, _target):
+        for each, partitions in ((topic, 4), (f"{topic}-outcomes", 12)):
+            around.create(each, partitions)
+        return around.tool("answer", port, around.kafka, "--topic", topic, "--outcomes", f"{topic}-outcomes")
+
     contestants = {
         "Passerelle": lambda run: kept(f"webhook-{connections}-{run}", shops.passerelle),
         "Apache Camel 4.18, without a window of ids": lambda run: kept(f"webhook-camel-{connections}-{run}", shops.camel),
+        "axum that writes what comes as it is, and an outcome (the limit with outcomes)": lambda run: answered(f"webhook-noted-{connections}-{run}", noting),
         "axum that writes what comes as it is (the limit with Kafka)": lambda run: answered(f"webhook-bare-{connections}-{run}", writing),
         "axum that answers at once (the limit)": lambda run: answered("", bare),
     }

@@ -2,7 +2,9 @@
 //! touches the client, so that rebalances, which run within the poll, meet no one.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,6 +24,7 @@ use super::offsets::{self, Bounds, Committed};
 use super::pulse::Pulse;
 use super::rebalance::{Client, Context, DRAIN};
 use super::record::to_event;
+use super::survey::Survey;
 use crate::Fault;
 use crate::clock::{self, Moment};
 use crate::dispatch::Flow;
@@ -68,6 +71,8 @@ pub struct Group {
     pub share: Option<Arc<Share>>,
     /// Decides where a partition is read from.
     pub decide: Decide,
+    /// Asked how far the topic reaches.
+    pub survey: Survey,
 }
 
 /// Why a consumer ended.
@@ -124,6 +129,7 @@ impl Consumer {
             asked: None,
             absence: Absence::default(),
             measured: Instant::now(),
+            measuring: None,
             ends: RefCell::default(),
         };
         let spawned = thread::Builder::new().name(name).spawn(move || {
@@ -164,6 +170,8 @@ struct Member {
     absence: Absence,
     /// When the lag was last measured.
     measured: Instant,
+    /// The answer to the measurement under way.
+    measuring: Option<Receiver<Measured>>,
     /// How far has been read.
     ends: RefCell<Ends>,
 }
@@ -381,28 +389,41 @@ impl Member {
         }
     }
 
+    /// Asks how far behind this is, now and then, and looks for the answer.
     fn measure(&mut self) {
+        if let Some(answer) = self.measuring.take() {
+            match answer.try_recv() {
+                Err(TryRecvError::Empty) => self.measuring = Some(answer),
+                Err(TryRecvError::Disconnected) => self.measured = Instant::now(),
+                Ok(measured) => self.tell(measured),
+            }
+            return;
+        }
         let context = self.client.context();
         let away = context.brokers_away.load(Ordering::Relaxed);
         if away || self.measured.elapsed() < MEASURE_INTERVAL {
             return;
         }
-        let (at, ours) = (clock::unix_millis(), self.assigned());
-        // Whoever has not been taken in yet does not know how far behind it is.
-        if ours.is_empty() && !native::is_member(&self.client) {
+        let ours = self.assigned();
+        match ours.is_empty() {
+            false => self.measuring = Some(context.group.survey.ask(&context.group.topic, ours)),
+            // Whoever has not been taken in yet does not know how far behind it is.
+            true if !native::is_member(&self.client) => {}
+            true => self.tell(Measured { at: clock::unix_millis(), ends: BTreeMap::new() }),
+        }
+    }
+
+    fn tell(&mut self, mut measured: Measured) {
+        // What has become ours since is not in it: it is asked again.
+        if self.assigned().iter().any(|partition| !measured.ends.contains_key(partition)) {
             return;
         }
-        match offsets::ends(&self.client, &context.group.topic, &ours) {
-            Ok(mut ends) => {
-                let (seen, held) = (self.ends.borrow(), context.held());
-                for (partition, end) in &mut ends {
-                    *end = seen.of(*partition, *end, held.get(partition).copied());
-                }
-                drop((seen, held));
-                context.intake.measured(&Measured { at, ends });
-            }
-            Err(error) => tracing::debug!(%error, "the lag could not be measured"),
+        let (seen, held) = (self.ends.borrow(), self.context().held());
+        for (partition, end) in &mut measured.ends {
+            *end = seen.of(*partition, *end, held.get(partition).copied());
         }
+        drop((seen, held));
+        self.context().intake.measured(&measured);
         self.measured = Instant::now();
     }
 

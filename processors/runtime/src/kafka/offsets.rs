@@ -1,6 +1,6 @@
 //! Reading and committing a group's offsets, and the ends of partitions. All of it blocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
@@ -12,7 +12,6 @@ use crate::dispatch::Commit;
 
 /// How long the brokers have to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
-const ENDS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a group has committed for a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,30 +82,27 @@ pub fn bounds_of_topics<C: ConsumerContext>(
         for topic in topics {
             list.add_partition_offset(topic, partition, which)?;
         }
-        let found = client.offsets_for_times(list, TIMEOUT)?;
-        let each = found.elements().into_iter().filter_map(|element| {
-            match (element.error(), element.offset()) {
-                (Ok(()), Offset::Offset(offset)) => Some((element.topic().to_owned(), offset)),
-                _ => None,
-            }
-        });
-        Ok(each.collect())
+        let seen = seen(client, list, TIMEOUT)?;
+        Ok(seen.into_iter().map(|((topic, _), offset)| (topic, offset)).collect())
     };
     Ok(both(ask(Offset::Beginning)?, &ask(Offset::End)?))
 }
 
-/// The offsets after the newest records, for a measurement: given up soon.
-pub fn ends<C: ConsumerContext>(
+/// What `list` asks for, of those partitions that can be seen now.
+pub fn seen<C: ConsumerContext>(
     client: &BaseConsumer<C>,
-    topic: &str,
-    partitions: &[i32],
-) -> KafkaResult<BTreeMap<i32, i64>> {
-    match partitions.is_empty() {
-        true => Ok(BTreeMap::new()),
-        false => {
-            read(client.offsets_for_times(list(topic, partitions, Offset::End)?, ENDS_TIMEOUT)?)
+    list: TopicPartitionList,
+    timeout: Duration,
+) -> KafkaResult<HashMap<(String, i32), i64>> {
+    let found = client.offsets_for_times(list, timeout)?;
+    let each = found.elements().into_iter().filter_map(|element| {
+        let place = (element.topic().to_owned(), element.partition());
+        match (element.error(), element.offset()) {
+            (Ok(()), Offset::Offset(offset)) => Some((place, offset)),
+            _ => None,
         }
-    }
+    });
+    Ok(each.collect())
 }
 
 /// For each partition the offset of the first record not older than `time` (milliseconds since the

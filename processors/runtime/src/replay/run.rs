@@ -14,7 +14,7 @@ use crate::codec::Decoders;
 use crate::dead_letters::{JOURNAL_TOPIC, Journal};
 use crate::delivery::{Delivery, backoff_wait};
 use crate::kafka::{
-    Admin, Bounds, Committed, Consumer, Decide, End, Group, Intake, Producer, Urgency,
+    Admin, Bounds, Committed, Consumer, Decide, End, Group, Intake, Producer, Survey, Urgency,
 };
 use crate::lookup::Around;
 use crate::metrics::Metrics;
@@ -130,6 +130,7 @@ struct Running {
     intake: Arc<Stretch>,
     state: StateOf,
     tally: Arc<Tally>,
+    survey: Survey,
     /// How far the group is, as far as is known.
     places: BTreeMap<i32, i64>,
 }
@@ -170,7 +171,8 @@ impl Running {
             key: request.key.clone(),
             tally: Arc::clone(&tally),
         });
-        Ok(Self { captured, delivery, intake, state, tally, places })
+        let survey = Survey::new(&request.cluster)?;
+        Ok(Self { captured, delivery, intake, state, tally, survey, places })
     }
 
     /// True when the replay came to its end, false when it was stopped.
@@ -219,6 +221,7 @@ impl Running {
             instance: None,
             share: None,
             decide,
+            survey: self.survey.clone(),
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::kafka::{Admin, Measured, Producer, Urgency};
+use crate::kafka::{Admin, Measured, Producer, Survey, Urgency};
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::positions::Accept;
 use crate::state::{RouteStatus, State, StateOf, States};
@@ -63,6 +63,7 @@ impl Engine {
         });
         let startup = Startup {
             admin: Admin::new(&plan.cluster)?,
+            survey: Survey::new(&plan.cluster)?,
             eager: Arc::clone(&eager),
             patient: Arc::clone(&patient),
             metrics: metrics.clone(),

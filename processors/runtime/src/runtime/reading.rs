@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Backoff;
 use crate::delivery::backoff_wait;
-use crate::kafka::{Cluster, Consumer, End, Group, Intake};
+use crate::kafka::{Cluster, Consumer, End, Group, Intake, Survey};
 use crate::positions::{Accept, Reading, Settled, Settler};
 use crate::share::Share;
 use crate::state::{State, StateOf};
@@ -82,6 +82,7 @@ pub(super) struct ReadingRoute {
     pub share: Arc<Share>,
     pub state: StateOf,
     pub settler: Arc<Settler>,
+    pub survey: Survey,
     pub decisions: Decisions,
     /// Set once it is known where the route reads from, or that an operator has to decide.
     pub placed: watch::Sender<bool>,
@@ -159,6 +160,7 @@ impl ReadingRoute {
             instance: self.instance.clone(),
             share: Some(Arc::clone(&self.share)),
             decide: self.settler.decider(&self.reading),
+            survey: self.survey.clone(),
         };
         let mut consumer = match Consumer::start(&self.cluster, group, work.intake()) {
             Ok(consumer) => consumer,

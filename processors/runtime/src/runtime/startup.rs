@@ -15,7 +15,7 @@ use crate::codec::{Decoders, Encoding};
 use crate::dead_letters::{DeadLetters, JOURNAL_TOPIC, Journal, topic_of};
 use crate::delivery::{Delivery, backoff_wait};
 use crate::enrichment::Enrichment;
-use crate::kafka::{Admin, OWNERS_TOPIC, Producer, Transactions, group_of};
+use crate::kafka::{Admin, OWNERS_TOPIC, Producer, Survey, Transactions, group_of};
 use crate::lookup::Around;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::outcomes::{self, RouteOutcomes};
@@ -32,6 +32,7 @@ pub(crate) const DEFAULT_MAX_MESSAGE: u64 = 1_048_588;
 /// What is needed to bring a pipeline up.
 pub(super) struct Startup {
     pub admin: Admin,
+    pub survey: Survey,
     pub eager: Arc<Producer>,
     pub patient: Arc<Producer>,
     pub metrics: Metrics,
@@ -262,6 +263,7 @@ impl Common {
             instance: self.plan.instance.clone(),
             state: state.clone(),
             settler: Arc::clone(&self.settler),
+            survey: self.startup.survey.clone(),
             decisions: self.startup.decisions.clone(),
             placed,
             shutdown: self.startup.shutdown.clone(),

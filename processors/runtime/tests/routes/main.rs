@@ -13,5 +13,6 @@ mod owners;
 mod parking;
 mod positions;
 mod processing;
+mod survey;
 mod world;
 mod zombie;

@@ -24,11 +24,14 @@ use crate::{
 const OK: (StatusCode, &str) = (StatusCode::OK, r#"{"id":"","duplicate":false}"#);
 
 /// An HTTP server that answers at once: what webhooks can reach at most. With a topic it writes each
-/// body there as it came, and answers once that is acknowledged: what they can reach with Kafka.
+/// body there as it came, and answers once that is acknowledged: what they can reach with Kafka. With
+/// another one for outcomes it writes as many bytes there, behind the answers: what they can reach if it is
+/// to be kept what came of each event.
 pub async fn answer(arguments: &mut Arguments) {
     let port: u16 = arguments.word().parse().unwrap();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.unwrap();
     let topic = arguments.option_or("topic", String::new());
+    let outcomes = arguments.option_or("outcomes", String::new());
     let answers = match topic.is_empty() {
         true => post(|_body: Bytes| async { OK }),
         false => {
@@ -37,8 +40,12 @@ pub async fn answer(arguments: &mut Arguments) {
             post(async move |body: Bytes| {
                 // Records without a key would all go to one partition for a while: less work.
                 let key = next.fetch_add(1, Ordering::Relaxed).to_ne_bytes();
-                let record = FutureRecord::<[u8], [u8]>::to(&topic).key(&key).payload(&body);
-                producer.send(record, Timeout::Never).await.unwrap();
+                let record =
+                    |topic| FutureRecord::<[u8], [u8]>::to(topic).key(&key).payload(&body);
+                producer.send(record(&topic), Timeout::Never).await.unwrap();
+                if !outcomes.is_empty() {
+                    drop(producer.send_result(record(&outcomes)).unwrap());
+                }
                 OK
             })
         }

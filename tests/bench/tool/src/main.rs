@@ -31,7 +31,8 @@ const USAGE: &str = "usage:
   carry KAFKA FROM URL --connections N    posts the records of a topic, until it is ended
   watch KAFKA TOPIC --every MS            how many records a topic holds, a meter
   target PORT --delay MS --keys N         answers HTTP calls after a while, a meter
-  answer PORT [KAFKA --topic TOPIC]       axum that answers at once, or once a body is written; until it is ended
+  answer PORT [KAFKA --topic TOPIC [--outcomes TOPIC]]
+                                          axum that answers at once, or once a body is written; until it is ended
   call URL --calls N --connections N --bytes SIZE --keys N     webhooks, each after the last's answer
   webhooks URL --rate N --seconds N --bytes SIZE --keys N --target PORT    webhooks at a fixed rate,
                                           and how long each takes to its answer and to the target
