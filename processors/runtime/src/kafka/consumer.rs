@@ -414,8 +414,14 @@ impl Member {
     }
 
     fn tell(&mut self, mut measured: Measured) {
+        let ours = self.assigned();
+        // Whoever has lost all of its partitions meanwhile is not behind by nothing.
+        if ours.is_empty() && !measured.ends.is_empty() {
+            self.measured = Instant::now();
+            return;
+        }
         // What has become ours since is not in it: it is asked again.
-        if self.assigned().iter().any(|partition| !measured.ends.contains_key(partition)) {
+        if ours.iter().any(|partition| !measured.ends.contains_key(partition)) {
             return;
         }
         let (seen, held) = (self.ends.borrow(), self.context().held());

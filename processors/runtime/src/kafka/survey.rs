@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::iter;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -21,8 +21,13 @@ use crate::{Fault, clock};
 const GATHER: Duration = Duration::from_millis(50);
 /// How long brokers have to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// How long they have for one topic that is in doubt, and for all of these in a row.
+/// How long they have for one topic that is in doubt, and for all of these in a row. (The first of them has as
+/// long as all others: a slow answer is one, too.)
 const DOUBTED: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(500));
+/// How often what librdkafka has to say is heard: nobody else takes it out of its queue.
+const HEAR: Duration = Duration::from_secs(1);
+/// So many of its words are heard at once, at most.
+const WORDS: usize = 100;
 
 /// Asks where partitions end, with a client and a thread of its own, for all the readers of a cluster. Asked
 /// with a reader's client, a question stands in line behind the fetch that waits for the next event, and
@@ -47,9 +52,16 @@ impl Survey {
         let (sender, questions) = mpsc::channel();
         let mut surveyor = Surveyor { client, doubted: VecDeque::new() };
         let spawned = thread::Builder::new().name("survey".to_owned()).spawn(move || {
-            while let Ok(first) = questions.recv() {
-                thread::sleep(GATHER);
-                surveyor.answer(iter::once(first).chain(questions.try_iter()).collect());
+            loop {
+                match questions.recv_timeout(HEAR) {
+                    Ok(first) => {
+                        thread::sleep(GATHER);
+                        surveyor.answer(iter::once(first).chain(questions.try_iter()).collect());
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+                surveyor.hear();
             }
         });
         spawned.map_err(|error| {
@@ -86,7 +98,7 @@ impl Surveyor {
             self.doubted.extend(topics.into_iter().cloned());
             doubted.extend(sound);
         }
-        let started = Instant::now();
+        let (started, mut timeout) = (Instant::now(), TIMEOUT);
         for topic in self.doubted.clone() {
             let these: Vec<_> =
                 doubted.extract_if(.., |question| question.topic == topic).collect();
@@ -96,13 +108,19 @@ impl Surveyor {
             if started.elapsed() > DOUBTED.1 {
                 break;
             }
-            let answered = self.ask(&these, DOUBTED.0);
+            let answered = self.ask(&these, timeout);
+            timeout = DOUBTED.0;
             self.doubted.retain(|other| *other != topic);
             if let Err(error) = answered {
                 tracing::debug!(%error, %topic, "how far the topic reaches could not be measured");
                 self.doubted.push_back(topic);
             }
         }
+    }
+
+    /// Logs what the client has to say.
+    fn hear(&self) {
+        (0..WORDS).for_each(|_| drop(self.client.poll(Duration::ZERO)));
     }
 
     fn ask(&self, questions: &[Question], timeout: Duration) -> KafkaResult<()> {
