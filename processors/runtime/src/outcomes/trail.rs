@@ -128,7 +128,7 @@ impl Trail {
         let mut journeys: Vec<Journey> = by_id
             .into_iter()
             .map(|(id, mut outcomes)| {
-                outcomes.sort_by_key(|outcome| (outcome.finished, outcome.started));
+                outcomes.sort_by_key(in_turn);
                 let received = outcomes.iter().map(|outcome| outcome.received).min();
                 let last = outcomes.iter().map(|outcome| outcome.finished).max();
                 let (received, last) = (received.unwrap_or(0), last.unwrap_or(0));
@@ -139,6 +139,12 @@ impl Trail {
         journeys.sort_by(|one, other| (one.received, &one.id).cmp(&(other.received, &other.id)));
         journeys
     }
+}
+
+/// What an event met first comes first. A route begins with what another has written before that one has
+/// noted that it did: the ends alone are in no order.
+fn in_turn(outcome: &Outcome) -> (i64, bool, i64) {
+    (outcome.started, outcome.what != What::Published, outcome.finished)
 }
 
 #[cfg(test)]
@@ -186,6 +192,18 @@ mod tests {
         assert_eq!(&*journeys[0].outcomes[0].route, "p/a");
         assert_eq!(journeys[1].parent.as_deref(), Some("evt_1"));
         assert_eq!(journeys[2].parent, None);
+    }
+
+    #[test]
+    fn what_was_made_of_an_event_comes_after_it_whoever_noted_it_first() {
+        let mut trail = trail("C-1");
+        trail.take(outcome("p/b", "evt_1", 1_020, produced(&[])));
+        let published = outcome("p/a", "evt_1", 1_030, What::Published);
+        trail.take(Outcome { started: 1_010, ..published.clone() });
+        trail.take(Outcome { route: "p/c".into(), started: 1_019, ..published });
+        let routes: Vec<_> =
+            trail.journeys()[0].outcomes.iter().map(|outcome| outcome.route.to_string()).collect();
+        assert_eq!(routes, ["p/a", "p/c", "p/b"]);
     }
 
     #[test]
