@@ -13,11 +13,21 @@ use crate::publisher::Placed;
 use crate::runtime::Break;
 use crate::{Domain, Event, Fault};
 
+/// Events of a partition whose offsets pass together, at most: as many as are read at once. What they become
+/// is handed to the producer together, so that it goes to the brokers in few batches where much waits.
+const WINDOW: usize = 512;
+/// Those of all partitions together, about: decoded, an event takes several times the room that it had.
+const WINDOWS: usize = 8 * WINDOW;
+/// Those of one of very many partitions.
+const LEAST_WINDOW: usize = 32;
+
 /// What a route has read and not had acknowledged.
 #[derive(Debug, Default)]
 pub(super) struct Load {
     events: AtomicUsize,
     bytes: AtomicUsize,
+    /// The ledgers that share it.
+    ledgers: AtomicUsize,
 }
 
 impl Load {
@@ -27,6 +37,11 @@ impl Load {
 
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn window(&self) -> usize {
+        let ledgers = self.ledgers.load(Ordering::Relaxed).max(1);
+        (WINDOWS / ledgers).clamp(LEAST_WINDOW, WINDOW)
     }
 
     fn add(&self, events: usize, bytes: usize) {
@@ -90,6 +105,7 @@ struct Entry {
 impl Ledger {
     pub fn new(partition: i32, watermark: i64, changed: bool, books: &Books) -> Self {
         let windows = VecDeque::new();
+        books.load.ledgers.fetch_add(1, Ordering::Relaxed);
         Self {
             partition,
             books: books.clone(),
@@ -100,6 +116,12 @@ impl Ledger {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many of its events may be worked on at once: fewer where many partitions are ours, so that memory
+    /// does not grow with them.
+    pub fn window(&self) -> usize {
+        self.books.load.window()
     }
 
     /// Notes events that were read.
@@ -217,6 +239,7 @@ impl Drop for Ledger {
     fn drop(&mut self) {
         let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
         self.books.load.take(inner.events, inner.bytes);
+        self.books.load.ledgers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -326,6 +349,17 @@ mod tests {
         assert_eq!((ledger.watermark(), load.events()), (10, 5));
         windows[0].acknowledged(placed());
         assert_eq!((ledger.commit(), load.events(), ledger.is_drained()), (15, 0, true));
+    }
+
+    #[test]
+    fn many_partitions_hold_no_more_decoded_than_a_few() {
+        let books = Books::new(Metrics::new().unwrap().route("p/r"));
+        let ledgers = |count| (0..count).map(|partition| Ledger::new(partition, 0, false, &books));
+        for (count, window) in [(1, 512), (8, 512), (16, 256), (128, 32), (1_000, 32)] {
+            let all: Vec<_> = ledgers(count).collect();
+            assert_eq!(all[0].window(), window, "of {count}");
+        }
+        assert_eq!(books.load.window(), 512, "those that are gone count no more");
     }
 
     #[test]

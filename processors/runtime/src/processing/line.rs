@@ -21,10 +21,7 @@ use crate::runtime::{Backoff, Break, KeyOf, OnError};
 use crate::state::{State, StateOf};
 use crate::{Domain, Emitted, Event, Fault, Headers, Retry, Value, event};
 
-/// Events whose offsets pass together, at most: as many as are read at once. What they become is
-/// handed to the producer together, so that it goes to the brokers in few batches where much waits.
-const WINDOW: usize = 512;
-/// What they become, in bytes, ends a window early: one event may become thousands.
+/// What events become, in bytes, ends a window early: one event may become thousands.
 const MOST_MADE: usize = 1 << 20;
 /// After so many the partition lets others have the processor.
 const TURN: usize = 64;
@@ -133,7 +130,7 @@ impl Mill {
         seen: &mut Option<Seen>,
         state: &StateOf,
     ) -> Result<(), Break> {
-        for chunk in events.chunks(WINDOW) {
+        for chunk in events.chunks(ledger.window()) {
             if ledger.is_closed() {
                 break;
             }
