@@ -40,8 +40,7 @@ pub async fn answer(arguments: &mut Arguments) {
             post(async move |body: Bytes| {
                 // Records without a key would all go to one partition for a while: less work.
                 let key = next.fetch_add(1, Ordering::Relaxed).to_ne_bytes();
-                let record =
-                    |topic| FutureRecord::<[u8], [u8]>::to(topic).key(&key).payload(&body);
+                let record = |topic| FutureRecord::<[u8], [u8]>::to(topic).key(&key).payload(&body);
                 producer.send(record(&topic), Timeout::Never).await.unwrap();
                 if !outcomes.is_empty() {
                     drop(producer.send_result(record(&outcomes)).unwrap());

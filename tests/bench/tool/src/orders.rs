@@ -170,11 +170,8 @@ pub fn fill(arguments: &mut Arguments) {
         .unwrap();
     let mut bytes = 0;
     for number in 0..events {
-        let mut value = if json > 0 {
-            orders.json(number).into_bytes()
-        } else {
-            orders.avro(number, schema)
-        };
+        let mut value =
+            if json > 0 { orders.json(number).into_bytes() } else { orders.avro(number, schema) };
         if bad > 0 && number % bad == bad - 1 {
             value[0] = 0xff;
         }
