@@ -120,10 +120,7 @@ fn asked<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     times: TopicPartitionList,
 ) -> KafkaResult<BTreeMap<i32, i64>> {
-    read(client.offsets_for_times(times, TIMEOUT)?)
-}
-
-fn read(found: TopicPartitionList) -> KafkaResult<BTreeMap<i32, i64>> {
+    let found = client.offsets_for_times(times, TIMEOUT)?;
     let mut offsets = BTreeMap::new();
     for element in found.elements() {
         element.error()?;

@@ -21,9 +21,11 @@ use crate::{Fault, clock};
 const GATHER: Duration = Duration::from_millis(50);
 /// How long brokers have to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// How long they have for one topic that is in doubt, and for all of these in a row. (The first of them has as
-/// long as all others: a slow answer is one, too.)
-const DOUBTED: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(500));
+/// How long they have for one topic that is in doubt. (The first of them has as long as all others: a slow
+/// answer is one, too.)
+const DOUBTED: Duration = Duration::from_millis(250);
+/// Once so much time went for topics in doubt, the rest of them waits for the next question.
+const ALL_DOUBTED: Duration = Duration::from_millis(500);
 /// How often what librdkafka has to say is heard: nobody else takes it out of its queue.
 const HEAR: Duration = Duration::from_secs(1);
 /// So many of its words are heard at once, at most.
@@ -105,11 +107,11 @@ impl Surveyor {
             if these.is_empty() {
                 continue;
             }
-            if started.elapsed() > DOUBTED.1 {
+            if started.elapsed() > ALL_DOUBTED {
                 break;
             }
             let answered = self.ask(&these, timeout);
-            timeout = DOUBTED.0;
+            timeout = DOUBTED;
             self.doubted.retain(|other| *other != topic);
             if let Err(error) = answered {
                 tracing::debug!(%error, %topic, "how far the topic reaches could not be measured");
